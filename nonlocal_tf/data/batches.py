@@ -1,0 +1,92 @@
+"""The batches of an epoch: a function of (seed, epoch) and nothing else.
+
+A resumed run asks for the rest of an epoch by `start` and gets exactly what
+the unbroken run would have got.
+"""
+
+import numpy as np
+
+from nonlocal_tf.errors import UserError
+
+
+def steps_per_epoch(size, batch_size):
+    """The number of full batches in an epoch.
+
+    Args:
+      size: number of training images.
+      batch_size: images in a batch.
+    Raises:
+      UserError: there is not one full batch.
+    """
+    if not 1 <= batch_size <= size:
+        raise UserError(
+            "--batchsize must be 1 to {}, the number of training images; it "
+            "is {}. Choose a size in that range.".format(size, batch_size))
+    return size // batch_size
+
+
+def epoch_order(seed, epoch, size):
+    """The order in which an epoch sees the images.
+
+    Args:
+      seed, epoch: each 0 to 2**32 - 1.
+      size: number of training images.
+    Returns:
+      [size] permutation of 0 .. size - 1, the same under every NumPy.
+    """
+    return np.random.RandomState([seed, epoch]).permutation(size)
+
+
+def train_batches(images, labels, batch_size, seed, epoch, start=0):
+    """Yields the full batches of an epoch, from batch `start` on.
+
+    The last part-batch is dropped; since the order differs in each epoch, so
+    do the images that it leaves out.
+
+    Args:
+      images: [N, H, W, C].
+      labels: [N].
+      batch_size: B.
+      seed, epoch: see `epoch_order`.
+      start: index of the first batch, 0 to `steps_per_epoch`.
+    Yields:
+      images [B, H, W, C], labels [B].
+    Raises:
+      UserError: with the first batch; see `steps_per_epoch`.
+    """
+    steps = steps_per_epoch(len(labels), batch_size)
+    order = epoch_order(seed, epoch, len(labels))
+    for step in range(start, steps):
+        index = order[step * batch_size:(step + 1) * batch_size]
+        yield images[index], labels[index]
+
+
+def test_batches(images, labels, batch_size):
+    """Yields every image once, in order, in batches of one static shape.
+
+    Args:
+      images: [N, H, W, C].
+      labels: [N].
+      batch_size: B.
+    Yields:
+      images [B, H, W, C], labels [B], valid: the number of images that count;
+      those behind it, in the last batch only, are zeros with label 0.
+    """
+    for start in range(0, len(labels), batch_size):
+        batch = images[start:start + batch_size]
+        batch_labels = labels[start:start + batch_size]
+        valid = len(batch_labels)
+        if valid < batch_size:
+            batch = _pad(batch, batch_size)
+            batch_labels = _pad(batch_labels, batch_size)
+        yield batch, batch_labels, valid
+
+
+# pytest would take the imported name for a test.
+test_batches.__test__ = False
+
+
+def _pad(array, size):
+    padded = np.zeros((size,) + array.shape[1:], array.dtype)
+    padded[:len(array)] = array
+    return padded

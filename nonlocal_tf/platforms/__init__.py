@@ -1,0 +1,1 @@
+"""What a machine supplies: session config, optimizer wrapping, ranks."""

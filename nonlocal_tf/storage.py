@@ -1,0 +1,93 @@
+"""Files that appear whole or not at all.
+
+Every file of this package is written beside its final place and appears there
+by rename, so that a crash, a full disk or `kill -9` leaves the earlier file.
+"""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+
+from nonlocal_tf.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a binary file; on success it takes the place of `path`.
+
+    Args:
+      path: the final place; its folder must exist.
+    Raises:
+      OSError: the folder cannot be written or the disk is full; `path` is
+        then as it was, and nothing is left beside it.
+    """
+    handle, partial = tempfile.mkstemp(
+        prefix=os.path.basename(path) + ".", suffix=".part",
+        dir=os.path.dirname(path) or ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(partial, 0o666 & ~umask)              # mkstemp gives 0600
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def write_text(path, text):
+    """Writes `text` as UTF-8 to `path`, by rename."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def sync(path):
+    """Makes sure that the file's bytes are on the disk, not in a cache."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path, flag):
+    """Creates the folder `path` if need be, and checks that it is writable.
+
+    Args:
+      path: a local folder.
+      flag: the flag that named it, for the error.
+    Raises:
+      UserError: it is a file, or cannot be created or written.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(
+            "{} must name a folder that can be written; {!r}: {}. Name "
+            "another folder, or mend its permissions.".format(
+                flag, path, error.strerror or error))
+
+
+@contextlib.contextmanager
+def only_run_in(folder):
+    """Keeps a second run out of `folder`; the lock ends with the process.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    with open(os.path.join(folder, ".lock"), "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                "Another run is writing to {!r}. Wait for its end, or give "
+                "another --train_url.".format(folder))
+        except OSError:
+            pass                          # a file system without locks
+        yield

@@ -1,0 +1,1 @@
+"""The settings, the training graph, the loop, checkpoints, reports."""

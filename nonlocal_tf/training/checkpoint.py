@@ -1,0 +1,157 @@
+"""Checkpoints that are whole, and the check that one fits the run.
+
+`<train_url>/Model/model.ckpt-N.{data-00000-of-00001,index,json}`: TensorFlow's
+own two files, and the run's settings and progress. All are written in a
+folder beside them and renamed, `.index` last, which makes the checkpoint
+count. `checkpoint` names the newest for `tf.train.latest_checkpoint`.
+"""
+
+import glob
+import json
+import os
+import re
+import shutil
+
+import tensorflow as tf
+
+from nonlocal_tf import storage
+from nonlocal_tf.errors import UserError
+
+tf1 = tf.compat.v1
+
+KEEP = 3
+_DATA = ".data-00000-of-00001"
+_PARTIAL = ".partial"
+
+
+class CheckpointFolder:
+    """The checkpoints of one run.
+
+    Args:
+      path: the folder, made if need be.
+    Raises:
+      UserError: the folder cannot be written.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        storage.make_folder(path, "--train_url")
+        self._partial = os.path.join(path, _PARTIAL)
+
+    def steps(self):
+        """Steps of the whole checkpoints, ascending."""
+        found = [re.match(r"^model\.ckpt-(\d+)\.index$", name)
+                 for name in os.listdir(self.path)]
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def prefix(self, step):
+        """Path of a checkpoint without its endings."""
+        return os.path.join(self.path, "model.ckpt-{}".format(step))
+
+    def save(self, session, saver, step, note):
+        """Writes a checkpoint and removes those older than the newest three.
+
+        Args:
+          session, saver: hold the variables.
+          step: its number.
+          note: what goes into the JSON file.
+        Raises:
+          OSError, tf.errors.OpError: it could not be written; the earlier
+            ones are whole.
+        """
+        shutil.rmtree(self._partial, ignore_errors=True)
+        os.mkdir(self._partial)
+        try:
+            written = os.path.join(self._partial, "model.ckpt")
+            written = saver.save(session, written, global_step=step,
+                                 write_meta_graph=False, write_state=False)
+            storage.write_text(
+                written + ".json", json.dumps(note, indent=1, sort_keys=True))
+            for ending in (_DATA, ".json", ".index"):
+                storage.sync(written + ending)
+                os.replace(written + ending, self.prefix(step) + ending)
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+        self._prune()
+
+    def _prune(self):
+        steps = self.steps()
+        for step in steps[:-KEEP]:
+            for path in sorted(
+                    glob.glob(glob.escape(self.prefix(step)) + ".*"),
+                    key=lambda path: not path.endswith(".index")):
+                os.remove(path)
+        names = ["model.ckpt-{}".format(step) for step in steps[-KEEP:]]
+        storage.write_text(os.path.join(self.path, "checkpoint"), "".join(
+            ['model_checkpoint_path: "{}"\n'.format(names[-1])]
+            + ['all_model_checkpoint_paths: "{}"\n'.format(name)
+               for name in names]))
+
+    def note(self, step):
+        """What `save` was given beside the variables."""
+        path = self.prefix(step) + ".json"
+        try:
+            with open(path, encoding="utf-8") as file:
+                return json.load(file)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                "A checkpoint needs its readable JSON file {!r} ({}). Remove "
+                "{}.* to go on from an earlier one, or give another "
+                "--train_url.".format(path, error, self.prefix(step)))
+
+    def restore(self, session, saver, step):
+        """Reads the variables of a checkpoint into the session.
+
+        Raises:
+          UserError: it holds other variables than the graph, or is damaged.
+        """
+        prefix = self.prefix(step)
+        try:
+            stored = tf1.train.load_checkpoint(
+                prefix).get_variable_to_shape_map()
+            _check_variables(prefix, stored)
+            saver.restore(session, prefix)
+        except (tf.errors.OpError, ValueError) as error:
+            raise UserError(
+                "Checkpoint {!r} cannot be read ({}). Remove {}.* to go on "
+                "from an earlier one, or give another --train_url.".format(
+                    prefix, type(error).__name__, prefix))
+
+
+def _check_variables(prefix, stored):
+    """Compares names and shapes with those of the default graph."""
+    wanted = {variable.op.name: variable.shape.as_list()
+              for variable in tf1.global_variables()}
+    differing = (
+        ["missing " + name for name in sorted(set(wanted) - set(stored))]
+        + ["extra " + name for name in sorted(set(stored) - set(wanted))]
+        + ["{} is {}, not {}".format(name, stored[name], wanted[name])
+           for name in sorted(set(wanted) & set(stored))
+           if list(stored[name]) != wanted[name]])
+    if differing:
+        raise UserError(
+            "Checkpoint {!r} is of another network; {} variables differ: {}{}."
+            " Give the flags that it was trained with, or another "
+            "--train_url.".format(
+                prefix, len(differing), "; ".join(differing[:6]),
+                "; ..." if len(differing) > 6 else ""))
+
+
+def check_settings(prefix, stored, wanted):
+    """Refuses a checkpoint whose settings decide on another result.
+
+    Args:
+      prefix: the checkpoint, for the error.
+      stored, wanted: setting -> value.
+    Raises:
+      UserError: names each setting that differs, with both values.
+    """
+    differing = [
+        "{} {} (now {})".format(name, stored.get(name), wanted.get(name))
+        for name in sorted(set(stored) | set(wanted))
+        if stored.get(name) != wanted.get(name)]
+    if differing:
+        raise UserError(
+            "Checkpoint {!r} was made with {}. Give the same values to go "
+            "on, or another --train_url to start anew.".format(
+                prefix, ", ".join(differing)))

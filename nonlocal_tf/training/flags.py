@@ -1,0 +1,87 @@
+"""The command line: flags to a `TrainConfig`."""
+
+import argparse
+import dataclasses
+import difflib
+
+from absl import logging
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.config import TrainConfig
+
+# As existing commands spell them; any case and "-" for "_" is also taken.
+_SHOWN_SPELLINGS = {"epoch": ["--Epoch", "--epoch"]}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports in one line, as every error of this package."""
+
+    def error(self, message):
+        raise UserError("{} (--help lists the flags).".format(
+            message[0].upper() + message[1:]))
+
+
+def parse_flags(arguments, program, description):
+    """A `TrainConfig` from command-line arguments.
+
+    Flags may be written in any case and with "-" for "_". Those that nobody
+    declared (ModelArts adds some) are named in a warning and ignored.
+
+    Raises:
+      UserError: a value cannot be read or is out of range.
+      SystemExit: after --help.
+    """
+    parser = _make_parser(program, description)
+    known, unknown = parser.parse_known_args(
+        [_normalised(argument) for argument in arguments])
+    if unknown:
+        logging.warning("Ignored, not flags of %s: %s", program,
+                        " ".join(_with_guess(u, parser) for u in unknown))
+    return TrainConfig(**vars(known))
+
+
+def _make_parser(program, description):
+    parser = _Parser(
+        prog=program, description=description, allow_abbrev=False)
+    for field in dataclasses.fields(TrainConfig):
+        names = _SHOWN_SPELLINGS.get(field.name, ["--" + field.name])
+        names = names + ["--" + alias for alias in field.metadata["aliases"]]
+        text = field.metadata["help"]
+        if "default:" not in text:
+            text += " (default: %(default)s)"
+        kind = {"type": field.type, "metavar": field.type.__name__.upper()}
+        if field.type is bool:
+            kind = {"type": _boolean, "nargs": "?", "const": True,
+                    "metavar": "true|false"}
+        if field.metadata["choices"]:
+            del kind["metavar"]
+        parser.add_argument(
+            *names, dest=field.name, default=field.default, help=text,
+            choices=field.metadata["choices"], **kind)
+    return parser
+
+
+def _boolean(text):
+    """true, yes, 1 or false, no, 0, in any case."""
+    if text.lower() in ("true", "yes", "1"):
+        return True
+    if text.lower() in ("false", "no", "0"):
+        return False
+    raise argparse.ArgumentTypeError(
+        "must be true or false, not {!r}".format(text))
+
+
+def _normalised(argument):
+    """--Batch-Size=8 as --batch_size=8; anything else as it is."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].lower().replace("-", "_") + equals + value
+
+
+def _with_guess(argument, parser):
+    name = argument.partition("=")[0]
+    if not name.startswith("--"):
+        return repr(argument)
+    near = difflib.get_close_matches(name, parser._option_string_actions, 1)
+    return argument + (" (did you mean {}?)".format(near[0]) if near else "")

@@ -1,0 +1,93 @@
+"""The graph of a training run: one network, a training and a test tower."""
+
+import math
+
+import tensorflow as tf
+
+from nonlocal_tf.layers import variable, warm_up_momentum
+from nonlocal_tf.resnet import DIGIT_SIZE, ResNet
+
+tf1 = tf.compat.v1
+
+
+class TrainGraph:
+    """Builds the training graph into the default graph.
+
+    Batch sizes are static, since an NPU compiles for each shape. Both towers
+    read the same variables.
+
+    Args:
+      config: a `TrainConfig`.
+      total_steps: steps of the whole run, over which a cosine falls.
+      platform: a module of `nonlocal_tf.platforms`.
+
+    Attributes:
+      images: placeholder, uint8 [B, 28, 28, 1].
+      labels: placeholder, int32 [B].
+      step: variable, int64 scalar: steps done.
+      train_op: one step of Adam, of batch norm's statistics and of `step`.
+      loss: mean cross entropy of the batch in training mode, float32 scalar.
+      correct: images classified right in training mode, int32 scalar.
+      test_losses, test_predictions: float32 [B] and int32 [B], in inference
+        mode.
+      weights_norm: float32 scalar, not finite if any weight is not.
+      saver: of every variable, Adam's included.
+    """
+
+    def __init__(self, config, total_steps, platform):
+        tf1.set_random_seed(config.seed)
+        shape = [config.batch_size, DIGIT_SIZE, DIGIT_SIZE, 1]
+        self.images = tf1.placeholder(tf.uint8, shape, "images")
+        self.labels = tf1.placeholder(tf.int32, shape[:1], "labels")
+        self.step = variable(
+            tf.zeros([], tf.int64), "global_step", trainable=False)
+        self.network = ResNet(
+            config.resnet_size, config.placement(), config.inner_ratio,
+            config.instantiation, config.sub_sample, config.scale,
+            image_size=config.image_size,
+            momentum=warm_up_momentum(self.step))
+        self._build_training(config, total_steps, platform)
+        self._build_test()
+        self.weights_norm = tf.linalg.global_norm(
+            self.network.trainable_variables)
+        self.initialize = tf1.global_variables_initializer()
+        self.saver = tf1.train.Saver(
+            tf1.global_variables(), max_to_keep=0)     # checkpoint.py prunes
+
+    def _build_training(self, config, total_steps, platform):
+        logits = self.network(self.images, is_training=True)
+        self.loss = tf.reduce_mean(_cross_entropy(logits, self.labels))
+        self.correct = tf.reduce_sum(tf.cast(
+            tf.equal(_classes(logits), self.labels), tf.int32))
+        optimizer = platform.wrap_optimizer(tf1.train.AdamOptimizer(
+            learning_rate(config, self.step, total_steps)))
+        gradients = optimizer.compute_gradients(
+            self.loss, self.network.trainable_variables)
+        updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
+        with tf.control_dependencies(updates):
+            self.train_op = optimizer.apply_gradients(gradients, self.step)
+
+    def _build_test(self):
+        logits = self.network(self.images, is_training=False)
+        self.test_losses = _cross_entropy(logits, self.labels)
+        self.test_predictions = _classes(logits)
+
+
+def learning_rate(config, step, total_steps):
+    """Rate of the step after `step` ones: constant or a falling half cosine."""
+    if config.lr_schedule == "constant":
+        return config.learning_rate
+    share = tf.cast(step, tf.float32) / float(total_steps)
+    return config.learning_rate * 0.5 * (
+        1.0 + tf.cos(math.pi * tf.minimum(share, 1.0)))
+
+
+def _cross_entropy(logits, labels):
+    """[B, 10], [B] -> [B], in nats."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels, logits=logits)
+
+
+def _classes(logits):
+    """The class with the highest score: [B, 10] -> int32 [B]."""
+    return tf.argmax(logits, 1, output_type=tf.int32)

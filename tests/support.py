@@ -1,0 +1,61 @@
+"""What several tests need: networks with values that are known."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+tf1 = tf.compat.v1
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@contextlib.contextmanager
+def graph_session():
+    """A session in a graph of its own."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        yield session
+
+
+def set_values(session, values):
+    """Gives variables values: {variable: array}."""
+    for variable, value in values.items():
+        operation = variable.initializer
+        session.run(operation, {operation.inputs[1]: value})
+
+
+def short_names(module):
+    """The variables of a module by their names below its scope."""
+    prefix = module.name_scope.name
+    return {variable.op.name[len(prefix):]: variable
+            for variable in module.variables}
+
+
+def random_values(variables, seed):
+    """{variable: array} that hide nothing: no zero, positive variances.
+
+    Kernels keep He's scale, so that deep networks stay in range.
+    """
+    random = np.random.RandomState(seed)
+    values = {}
+    for variable in sorted(variables, key=lambda v: v.op.name):
+        shape = variable.shape.as_list()
+        kind = variable.op.name.split("/")[-1]
+        if kind in ("gamma", "moving_variance"):
+            value = random.uniform(0.5, 1.5, shape)
+        elif kind == "kernel":
+            value = random.randn(*shape) * np.prod(shape[:-1]) ** -0.5
+        else:
+            value = random.randn(*shape) * 0.1
+        values[variable] = value.astype(np.float32)
+    return values
+
+
+def run_script(*arguments, **kwargs):
+    """Runs a script of the project; returns the finished process."""
+    return subprocess.run(
+        [sys.executable] + [str(a) for a in arguments], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True, timeout=600, **kwargs)

@@ -1,0 +1,11 @@
+"""Trains the MNIST network on a GPU, or on the CPU where there is none.
+
+    python train_gpu.py --Epoch 20 --batchsize 128
+"""
+
+import sys
+
+from nonlocal_tf.training.command import run
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:], "train_gpu.py", __doc__, platform="gpu"))
