@@ -2,10 +2,9 @@
 
 import tensorflow as tf
 
+from nonlocal_tf.architecture import DEPTHS, STAGES, TEN_BLOCKS, check_placement
 from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, Dense
 from nonlocal_tf.non_local import NonLocalBlock
-from nonlocal_tf.architecture import (
-    DEPTHS, STAGES, TEN_BLOCKS, check_placement)
 
 NUM_CLASSES = 10
 DIGIT_SIZE = 28                 # rows and columns of an image in the files

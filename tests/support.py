@@ -21,9 +21,10 @@ def graph_session():
 
 def set_values(session, values):
     """Gives variables values: {variable: array}."""
-    for variable, value in values.items():
-        operation = variable.initializer
-        session.run(operation, {operation.inputs[1]: value})
+    operations = [variable.initializer for variable in values]
+    session.run(operations, {
+        operation.inputs[1]: value
+        for operation, value in zip(operations, values.values())})
 
 
 def short_names(module):
@@ -59,3 +60,33 @@ def run_script(*arguments, **kwargs):
         [sys.executable] + [str(a) for a in arguments], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True, timeout=600, **kwargs)
+
+
+THIN = ["--image_size", "28", "--base_width", "4", "--non_local", "1",
+        "--batchsize", "8"]
+
+
+def write_tiny_set(folder, train=70, test=23):
+    """An IDX set whose classes differ by the place of a bright square."""
+    random = np.random.RandomState(0)
+    for name, count in (("train", train), ("t10k", test)):
+        labels = np.arange(count) % 10
+        images = random.randint(0, 100, (count, 28, 28))
+        for image, label in zip(images, labels):
+            row, column = divmod(label, 5)
+            image[4 + 12 * row:12 + 12 * row,
+                  5 * column:5 * column + 5] = 255
+        for kind, magic, array in (("images-idx3", 0x803, images),
+                                   ("labels-idx1", 0x801, labels)):
+            header = np.array((magic,) + array.shape, ">u4").tobytes()
+            path = os.path.join(
+                str(folder), "{}-{}-ubyte".format(name, kind))
+            with open(path, "wb") as file:
+                file.write(header + array.astype(np.uint8).tobytes())
+
+
+def checkpoint_bytes(prefix):
+    """Variable name -> its bytes."""
+    reader = tf1.train.load_checkpoint(prefix)
+    return {name: reader.get_tensor(name).tobytes()
+            for name in reader.get_variable_to_shape_map()}

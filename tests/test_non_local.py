@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import (
-    graph_session, random_values, set_values, short_names, tf1)
+from support import graph_session, random_values, set_values, short_names, tf1
 
 from nonlocal_tf.architecture import INSTANTIATIONS
 from nonlocal_tf.non_local import NonLocalBlock

@@ -1,7 +1,10 @@
 """What every trainer script does around `train`: flags, errors, exit code."""
 
+import contextlib
+import logging as python_logging
 import os
 import sys
+import tempfile
 import warnings
 
 from absl import flags, logging
@@ -27,7 +30,7 @@ def run(arguments, program, description, platform):
     _quiet()
     try:
         config = parse_flags(arguments, program, description)
-        from nonlocal_tf.training.loop import train   # imports TensorFlow
+        from nonlocal_tf.training.loop import train  # imports TensorFlow
         return train(config, platform).exit_code
     except UserError as error:
         sys.stderr.write("{}: error: {}\n".format(program, error))
@@ -44,10 +47,29 @@ def _quiet():
     flags.FLAGS.mark_as_parsed()          # absl logs only after that
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
-    handler = logging.get_absl_handler()
-    handler.setFormatter(_plain_formatter())
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(levelname)s: %(message)s"))
 
 
-def _plain_formatter():
-    import logging as python_logging
-    return python_logging.Formatter("%(levelname)s: %(message)s")
+@contextlib.contextmanager
+def _held_back(stream):
+    """Holds back what C++ code writes to `stream`; shows it after an error.
+
+    TensorFlow 2.21 speaks of missing CUDA libraries while it is imported,
+    before it heeds TF_CPP_MIN_LOG_LEVEL.
+    """
+    stream.flush()
+    number = stream.fileno()
+    kept = os.dup(number)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), number)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            stream.flush()
+            os.dup2(kept, number)
+            os.close(kept)

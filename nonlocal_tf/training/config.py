@@ -4,7 +4,11 @@ import dataclasses
 import math
 
 from nonlocal_tf.architecture import (
-    DEPTHS, INSTANTIATIONS, format_placement, parse_placement)
+    DEPTHS,
+    INSTANTIATIONS,
+    format_placement,
+    parse_placement,
+)
 from nonlocal_tf.data.datasets import DATASETS
 from nonlocal_tf.errors import UserError
 
@@ -43,6 +47,9 @@ class TrainConfig:
         "zeros; at least 28", fixed=True)
     resnet_size: int = _setting(
         50, "layers of the ResNet", choices=tuple(sorted(DEPTHS)), fixed=True)
+    base_width: int = _setting(
+        64, "channels of the 3x3 convolutions of res2, doubled with each "
+        "stage; fewer make a thin network for a trial", fixed=True)
     non_local: str = _setting(
         "10", "non-local blocks: 0, 1, 5 or 10, or a placement such as "
         "'res3:0,2;res4:1' (after these bottlenecks, from 0)", fixed=True)
@@ -81,7 +88,8 @@ class TrainConfig:
                 raise _bad(field.name, "one of {}".format(
                     ", ".join(map(str, choices))), value)
         for name, least in [("epoch", 1), ("batch_size", 1), ("max_steps", 0),
-                            ("image_size", 28), ("log_steps", 1)]:
+                            ("image_size", 28), ("log_steps", 1),
+                            ("base_width", 1)]:
             if getattr(self, name) < least:
                 raise _bad(name, "at least {}".format(least),
                            getattr(self, name))

@@ -44,7 +44,7 @@ class TrainGraph:
         self.network = ResNet(
             config.resnet_size, config.placement(), config.inner_ratio,
             config.instantiation, config.sub_sample, config.scale,
-            image_size=config.image_size,
+            image_size=config.image_size, base_width=config.base_width,
             momentum=warm_up_momentum(self.step))
         self._build_training(config, total_steps, platform)
         self._build_test()

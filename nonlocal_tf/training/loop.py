@@ -231,12 +231,11 @@ class _Run:
     def _report_step(self, loss):
         progress, rate = self.progress, self._images_per_second()
         left = (self.last_step - self.step) * self.config.batch_size
-        self.report.progress(
-            "epoch {}/{}  step {}/{}  loss {:.4f}  {:.1f} images/s  {} of "
-            "training left".format(
-                progress.epoch, self.config.epoch, progress.steps,
-                self.epoch_steps, loss, rate or 0.0,
-                duration(left / rate) if rate else "?"))
+        self.report.progress("epoch {}/{}  step {}/{}  loss {:.4f}{}".format(
+            progress.epoch, self.config.epoch, progress.steps,
+            self.epoch_steps, loss, rate and (
+                "  {:.1f} images/s  {} of training left".format(
+                    rate, duration(left / rate))) or ""))
         if self.step % self.config.log_steps == 0:
             record = {"epoch": progress.epoch, "step": self.step,
                       "train_loss": loss}
@@ -288,9 +287,9 @@ class _Run:
             {"epoch/test_loss": test_loss, "epoch/test_accuracy": accuracy})
         rate = self._images_per_second()
         self.report.line(
-            "  test accuracy {:.2%} ({} of {} unseen images); trained at {} "
-            "images/second".format(
-                accuracy, correct, size, "{:.1f}".format(rate) if rate else "?"))
+            "  test accuracy {:.2%} ({} of {} unseen images){}".format(
+                accuracy, correct, size, rate and (
+                    "; trained at {:.1f} images/second".format(rate)) or ""))
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
 
@@ -339,7 +338,7 @@ class _Run:
                 self.config.epoch, self.step, self.progress.test_accuracy))
         else:
             line("Stopped {} after step {} of {}; the same command{} goes "
-                 "on".format(
+                 "on. Tests follow whole epochs only.".format(
                      "by --max_steps" if number is None else "by a signal",
                      self.step, self.total_steps,
                      " with more --max_steps" if number is None else ""))

@@ -95,7 +95,8 @@ class Reporter:
             epoch_seconds, and more that goes to metrics.jsonl.
           scalars: tag -> value, for TensorBoard.
         """
-        self.line("Epoch: {}\tLoss:{:.9f}\tAccuarcy: {:.2%}\t sec:{:.2f}".format(
+        line = "Epoch: {}\tLoss:{:.9f}\tAccuarcy: {:.2%}\t sec:{:.2f}"
+        self.line(line.format(
             record["epoch"], record["train_loss"], record["train_accuracy"],
             record["epoch_seconds"]))
         self._record(dict(record, kind="epoch"), scalars)

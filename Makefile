@@ -1,0 +1,47 @@
+# make demo    from nothing to a trained network, on digits without a download
+# make test    the fast tests, in the same environment
+# Another interpreter: make demo PYTHON=python3.11
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint clean
+.SILENT:
+
+demo: $(VENV)/.installed
+	$(RUN) train_gpu.py --dataset digits --data_url demo/digits \
+	    --train_url demo/output --image_size 28 --Epoch 6 --batchsize 32 \
+	    --learning_rate 1e-3 --lr_schedule cosine
+	echo
+	echo "Next: MNIST at 224 pixels, a GPU's job (downloads 12 MB to ./dataset):"
+	echo "  $(RUN) train_gpu.py --Epoch 20 --batchsize 128"
+	echo "or at 56 pixels, a CPU's job:"
+	echo "  $(RUN) train_gpu.py --image_size 56 --Epoch 4 --batchsize 64 --learning_rate 1e-3 --lr_schedule cosine"
+
+test: $(VENV)/.installed-test
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed-test
+	$(RUN) -m ruff check .
+
+$(VENV)/.installed: requirements.txt
+	command -v $(PYTHON) >/dev/null || { \
+	    echo "make needs Python 3.8 to 3.13, and $(PYTHON) is not there. Install it, or name another: make demo PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 13))' || { \
+	    echo "make needs Python 3.8 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make demo PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make needs Python's venv module, and $(PYTHON) has none. Install it (Debian, Ubuntu: apt install python3-venv) and run make again." >&2; exit 2; }
+	echo "Installing requirements.txt into $(VENV) (about 2.5 GB on disk) ..."
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-test: requirements/test.txt $(VENV)/.installed
+	$(PIP) -r requirements/test.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

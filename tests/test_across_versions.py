@@ -1,0 +1,45 @@
+"""A checkpoint of any TensorFlow is read by any, to the same logits.
+
+NONLOCAL_TF_PYTHONS holds the interpreters, with colons between; each has a
+TensorFlow of its own. `.ci/run` sets it.
+"""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+from support import ROOT
+
+PYTHONS = [path for path in os.environ.get(
+    "NONLOCAL_TF_PYTHONS", "").split(":") if path]
+
+
+def across(python, *arguments):
+    done = subprocess.run(
+        [python, os.path.join(ROOT, "tests", "across.py")]
+        + [str(argument) for argument in arguments], cwd=ROOT,
+        env=dict(os.environ, PYTHONPATH=ROOT), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, python + done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    len(PYTHONS) < 2, reason="NONLOCAL_TF_PYTHONS names no two interpreters")
+def test_every_version_reads_every_checkpoint(tiny_set, tmp_path):
+    folders = []
+    for number, python in enumerate(PYTHONS):
+        folders.append(tmp_path / "written_by_{}".format(number))
+        across(python, "write", folders[-1], tiny_set)
+    read = []
+    for number, python in enumerate(PYTHONS):
+        path = tmp_path / "{}.npz".format(number)
+        across(python, "read", path, *folders)
+        with np.load(str(path)) as arrays:
+            read.append([arrays["arr_{}".format(index)]
+                         for index in range(len(folders))])
+    read = np.array(read)               # [reader, writer, image, class]
+    assert read.std(axis=2).min() > 1e-4        # logits tell images apart
+    difference = np.abs(read - read[:1]).max(axis=(2, 3))
+    print("largest difference of logits, reader by writer:\n", difference)
+    assert difference.max() <= 1e-4

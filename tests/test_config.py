@@ -1,0 +1,133 @@
+"""Settings and flags: spellings, ranges, what is ignored."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.flags import parse_flags
+
+
+def parse(*arguments):
+    return parse_flags(arguments, "train_gpu.py", "")
+
+
+def test_defaults_are_the_main_job():
+    config = parse()
+    assert (config.epoch, config.batch_size, config.image_size) == (
+        20, 128, 224)
+    assert (config.resnet_size, config.learning_rate) == (50, 1e-4)
+    assert sum(map(len, config.placement().values())) == 10
+    assert config.data_folder() == "./dataset"
+    assert config.train_url == "./output"
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--Epoch", "3", "--batchsize", "8"],
+    ["--epoch=3", "--batch_size=8"],
+    ["--EPOCH", "3", "--Batch-Size", "8"],
+    ["--epochs", "3", "--batch-size=8"],
+])
+def test_spellings_of_epoch_and_batch_size(arguments):
+    config = parse(*arguments)
+    assert (config.epoch, config.batch_size) == (3, 8)
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["--sub_sample"], True), (["--sub_sample=true"], True),
+    (["--sub_sample", "False"], False), ([], False)])
+def test_spellings_of_a_switch(arguments, expected):
+    assert parse(*arguments).sub_sample is expected
+
+
+def test_data_path_is_data_url():
+    assert parse("--data_path", "there").data_folder() == "there"
+
+
+def test_another_data_set_has_a_folder_of_its_own():
+    assert parse("--dataset", "kmnist").data_folder() == "./dataset/kmnist"
+
+
+def test_undeclared_flags_are_named_and_ignored(caplog):
+    config = parse("--init_method=tcp://a", "--learning_rat", "3", "--seed=4")
+    assert config == TrainConfig(seed=4)
+    assert "--init_method=tcp://a" in caplog.text
+    assert "did you mean --learning_rate?" in caplog.text
+
+
+@pytest.mark.parametrize("arguments, required", [
+    (["--image_size", "27"], "at least 28"),
+    (["--epoch", "0"], "at least 1"),
+    (["--batchsize", "0"], "at least 1"),
+    (["--batchsize", "many"], "invalid int value"),
+    (["--batchsize"], "expected one argument"),
+    (["--resnet_size", "18"], "choose from"),
+    (["--dataset", "cifar"], "choose from"),
+    (["--instantiation", "softmax"], "choose from"),
+    (["--inner_ratio", "0"], "above 0 and at most 1"),
+    (["--inner_ratio", "nan"], "above 0 and at most 1"),
+    (["--learning_rate", "-1"], "finite number above 0"),
+    (["--learning_rate", "nan"], "finite number above 0"),
+    (["--checkpoint_seconds", "0"], "finite number above 0"),
+    (["--seed", "-1"], "from 0 to 4294967295"),
+    (["--num_gpus", "2"], "1: this version"),
+    (["--non_local", "7"], "0, 1, 5 or 10"),
+    (["--sub_sample", "perhaps"], "true or false"),
+])
+def test_bad_values_are_one_line(arguments, required):
+    with pytest.raises(UserError, match=required) as error:
+        parse(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_setting_is_refused():
+    with pytest.raises(TypeError):
+        TrainConfig(learning_rat=3)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().epoch = 3
+
+
+def test_two_spellings_of_a_placement_are_one_setting():
+    assert TrainConfig(non_local="5").fixed_settings() == TrainConfig(
+        non_local="res4:1,3,5;res3:3,1").fixed_settings()
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def test_help_names_every_flag_with_its_default():
+    done = subprocess.run(
+        [sys.executable, "train_gpu.py", "--help"], cwd=ROOT,
+        stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0
+    for field in dataclasses.fields(TrainConfig):
+        assert "--" + field.name in done.stdout
+    assert done.stdout.count("default") == len(
+        dataclasses.fields(TrainConfig))
+
+
+def test_help_does_not_import_tensorflow():
+    done = run_python(
+        "import sys\nfrom nonlocal_tf.training.command import run\n"
+        "try:\n run(['--help'], 'train_gpu.py', '', 'gpu')\n"
+        "except SystemExit as end: assert end.code in (0, None)\n"
+        "assert 'tensorflow' not in sys.modules")
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_does_nothing():
+    done = run_python(
+        "import sys, nonlocal_tf\nassert nonlocal_tf.__version__\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "assert 'numpy' not in sys.modules")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,72 @@
+"""kill -9 at random moments: the same command ends at the same weights.
+
+    python -m pytest -m slow -s tests/test_kill.py
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from support import ROOT, THIN, checkpoint_bytes, write_tiny_set
+
+KILLS = 20
+
+
+def start(data, train_url):
+    return subprocess.Popen(
+        [sys.executable, "-u", "train_gpu.py", "--data_url", str(data),
+         "--train_url", str(train_url), "--Epoch", "60", "--seed", "3",
+         "--checkpoint_seconds", "0.3", "--learning_rate", "1e-3"] + THIN,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        universal_newlines=True)
+
+
+def kill_somewhere(process, moments):
+    """Kills at start-up, or some seconds into the training."""
+    if moments.random() < 0.25:
+        time.sleep(moments.uniform(0.0, 6.0))
+    else:
+        for line in process.stdout:
+            if line.startswith("First step"):
+                break
+        time.sleep(moments.uniform(0.0, 2.5))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def timeless_records(train_url):
+    with open(os.path.join(str(train_url), "metrics.jsonl")) as file:
+        return [{key: value for key, value in json.loads(line).items()
+                 if "second" not in key} for line in file]
+
+
+@pytest.mark.slow
+def test_a_run_killed_20_times_equals_an_unbroken_one(tmp_path):
+    data, broken, unbroken = (
+        tmp_path / name for name in ("data", "broken", "unbroken"))
+    data.mkdir()
+    write_tiny_set(data, train=400, test=57)
+    moments = random.Random(int(os.environ.get("KILL_SEED", "1")))
+    kills = 0
+    while kills < KILLS:
+        process = start(data, broken)
+        assert kill_somewhere(process, moments), "ended before the kills"
+        kills += 1
+        model = broken / "Model"
+        names = sorted(os.listdir(str(model))) if model.exists() else []
+        print("kill {:2}: {}".format(kills, [
+            name for name in names if name.endswith((".index", ".partial"))]))
+    for train_url in (broken, unbroken):
+        process = start(data, train_url)
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
+    last = os.path.join("Model", "model.ckpt-{}".format(60 * 50))
+    assert checkpoint_bytes(str(broken / last)) == checkpoint_bytes(
+        str(unbroken / last))
+    assert timeless_records(broken) == timeless_records(unbroken)

@@ -1,0 +1,107 @@
+"""train_gpu.py as a user starts it: exit codes, signals, a full disk."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from support import ROOT, THIN, run_script
+
+from nonlocal_tf.data import download
+from nonlocal_tf.training.command import run
+
+INTERRUPT_AT_WORK = """
+import time
+from nonlocal_tf.training.interrupt import Interrupt
+with Interrupt():
+    print("ready", flush=True)
+    time.sleep(600)                     # as a long step: Python restarts it
+"""
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-u"] + [str(a) for a in arguments], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True)
+
+
+def wait_for(process, text):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError("ended without " + text + process.stderr.read())
+
+
+def one_line(code, errors, *words):
+    """Checks an error of the user: exit code 2, one line, no traceback."""
+    lines = [line for line in errors.split("\n")
+             if "train_gpu.py: error:" in line]
+    assert code == 2, errors
+    assert len(lines) == 1
+    assert "Traceback" not in errors
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_a_first_run_of_an_epoch(tiny_set, tmp_path):
+    done = run_script("train_gpu.py", "--data_url", tiny_set, "--train_url",
+                      tmp_path, "--Epoch", "1", "--rank=0", *THIN)
+    assert done.returncode == 0, done.stderr
+    assert "Epoch: 1\tLoss:" in done.stdout
+    assert "Ignored, not flags of train_gpu.py: --rank=0" in done.stderr
+
+
+@pytest.mark.parametrize("number, code", [
+    (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_then_ends(tiny_set, tmp_path, number, code):
+    command = ["train_gpu.py", "--data_url", tiny_set, "--train_url", tmp_path,
+               "--Epoch", "100000"] + THIN
+    process = start(*command)
+    wait_for(process, "First step")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    step = re.search(r"Stopped by a signal after step (\d+) of", output)
+    assert (tmp_path / "Model" / "model.ckpt-{}.index".format(
+        step.group(1))).exists()
+
+
+def test_a_second_ctrl_c_ends_at_once_even_in_a_long_step():
+    process = start("-c", INTERRUPT_AT_WORK)
+    wait_for(process, "ready")
+    process.send_signal(signal.SIGINT)
+    assert "SIGINT: saving" in process.stderr.readline() + (
+        process.stderr.readline())
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) == 130
+
+
+def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(download, "RETRY_DELAYS", (0.01,))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    code = run(["--data_url", str(tmp_path / "data"), "--mirror",
+                "http://127.0.0.1:9/", "--train_url", str(tmp_path / "out")],
+               "train_gpu.py", "", "gpu")
+    one_line(code, capfd.readouterr().err, "train-images-idx3-ubyte",
+             str(tmp_path / "data"), "--dataset digits")
+    assert os.listdir(str(tmp_path / "data")) == []
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--image_size", "20"], ["--image_size must be at least 28; got 20"]),
+    (["--num_gpus", "4"], ["--num_gpus"]),
+    (["--batchsize", "500"], ["1 to 70"]),
+    (["--data_url", "/dev/null/x"], ["/dev/null/x"]),
+    (["--train_url", "/dev/null/x"], ["--train_url must name a folder"]),
+])
+def test_bad_values_end_in_one_line(
+        tiny_set, tmp_path, arguments, words, capfd):
+    code = run(["--data_url", tiny_set, "--train_url", str(tmp_path)]
+               + arguments, "train_gpu.py", "", "gpu")
+    one_line(code, capfd.readouterr().err, *words)
