@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
-import support  # noqa: E402: imports TensorFlow, after its switch
+import support  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 tf1 = tf.compat.v1
@@ -60,6 +61,22 @@ def run_script(*arguments, **kwargs):
         [sys.executable] + [str(a) for a in arguments], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True, timeout=600, **kwargs)
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """Root may read and write everything; it becomes nobody for a moment."""
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        os.seteuid(65534)
+    except OSError:
+        pytest.skip("root that may not become another user may do anything")
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 THIN = ["--image_size", "28", "--base_width", "4", "--non_local", "1",

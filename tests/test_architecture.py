@@ -3,7 +3,12 @@
 import pytest
 
 from nonlocal_tf.architecture import (
-    DEPTHS, PLACEMENTS, STAGES, format_placement, parse_placement)
+    DEPTHS,
+    PLACEMENTS,
+    STAGES,
+    format_placement,
+    parse_placement,
+)
 from nonlocal_tf.errors import UserError
 
 

@@ -1,6 +1,5 @@
 """The embedded digits: fixed bytes, MNIST's geometry, a fair split."""
 
-import contextlib
 import gzip
 import hashlib
 import os
@@ -9,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from support import unprivileged
 
 from nonlocal_tf.data import datasets, digits
 from nonlocal_tf.errors import UserError
@@ -110,22 +110,6 @@ def refused(name, folder):
         datasets.load(name, folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-@contextlib.contextmanager
-def unprivileged():
-    """Root may write everywhere; it becomes nobody for a moment."""
-    if os.geteuid() != 0:
-        yield
-        return
-    try:
-        os.seteuid(65534)
-    except OSError:
-        pytest.skip("root that may not become another user writes everywhere")
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

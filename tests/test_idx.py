@@ -1,6 +1,5 @@
 """IDX reading: exactly the file's numbers, or one line of what is wrong."""
 
-import contextlib
 import gzip
 import io
 import os
@@ -9,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from support import unprivileged
 
 from nonlocal_tf.data import idx
 from nonlocal_tf.errors import UserError
@@ -31,22 +31,6 @@ def write(tmp_path):
         (tmp_path / name).write_bytes(content)
         return str(tmp_path / name)
     return write_file
-
-
-@contextlib.contextmanager
-def unprivileged():
-    """Root may read everything; it becomes nobody for a moment."""
-    if os.geteuid() != 0:
-        yield
-        return
-    try:
-        os.seteuid(65534)
-    except OSError:
-        pytest.skip("root that may not become another user reads every file")
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def refused(read, path):

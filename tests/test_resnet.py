@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import (
-    graph_session, random_values, set_values, short_names, tf1)
+from support import graph_session, random_values, set_values, short_names, tf1
 
 from nonlocal_tf.architecture import PLACEMENTS
 from nonlocal_tf.resnet import ResNet, pad_digits

@@ -1,0 +1,86 @@
+"""The commands and the code of README and docs work as written."""
+
+import glob
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from support import ROOT
+
+from nonlocal_tf.training.flags import parse_flags
+
+PAGES = sorted(
+    glob.glob(os.path.join(ROOT, "*.md"))
+    + glob.glob(os.path.join(ROOT, "docs", "*.md")))
+
+
+def blocks(path, language):
+    with open(path, encoding="utf-8") as file:
+        return re.findall(
+            r"```{}\n(.*?)```".format(language), file.read(), re.DOTALL)
+
+
+def shell_lines(path):
+    text = "\n".join(blocks(path, "bash")).replace("\\\n", " ")
+    return [line for line in text.split("\n") if line.strip()]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
+def test_training_commands_have_flags_that_exist(path, caplog):
+    for line in shell_lines(path):
+        words = shlex.split(line, comments=True)
+        if "train_gpu.py" in words:
+            at = words.index("train_gpu.py") + 1
+            if "--help" not in words:
+                parse_flags(words[at:], "train_gpu.py", "")
+    assert "Ignored" not in caplog.text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
+def test_make_targets_exist(path):
+    with open(os.path.join(ROOT, "Makefile")) as file:
+        targets = re.findall(r"^([a-z-]+):", file.read(), re.MULTILINE)
+    for line in shell_lines(path):
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "make":
+            assert words[1] in targets
+
+
+@pytest.mark.skipif(tf.__version__ < "2",
+                    reason="the README's code is eager: TensorFlow 2")
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_code_of_the_readme_prints_what_it_says(name):
+    code, = blocks(os.path.join(ROOT, name), "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == re.search(r"# (\(.*\))", code).group(1)
+
+
+def test_both_readmes_show_the_same_commands_and_flags():
+    english, chinese = (os.path.join(ROOT, name)
+                        for name in ("README.md", "README.zh.md"))
+    without_comments = [
+        [shlex.split(line, comments=True) for line in shell_lines(path)]
+        for path in (english, chinese)]
+    assert without_comments[0] == without_comments[1]
+    assert blocks(english, "python") == blocks(chinese, "python")
+    flags = []
+    for path in (english, chinese):
+        with open(path, encoding="utf-8") as file:
+            flags.append(set(re.findall(r"`(--\w+)", file.read())))
+    assert flags[0] == flags[1]
+
+
+def test_relative_links_lead_somewhere():
+    for path in PAGES:
+        with open(path, encoding="utf-8") as file:
+            links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read())
+        for link in links:
+            assert os.path.exists(
+                os.path.join(os.path.dirname(path), link)), link
