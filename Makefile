@@ -12,7 +12,7 @@ PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	$(RUN) train_gpu.py --dataset digits --data_url demo/digits \
-	    --train_url demo/output --image_size 28 --Epoch 6 --batchsize 32 \
+	    --train_url demo/output --image_size 28 --Epoch 5 --batchsize 32 \
 	    --learning_rate 1e-3 --lr_schedule cosine
 	echo
 	echo "Next: MNIST at 224 pixels, a GPU's job (downloads 12 MB to ./dataset):"

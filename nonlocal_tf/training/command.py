@@ -30,7 +30,8 @@ def run(arguments, program, description, platform):
     _quiet()
     try:
         config = parse_flags(arguments, program, description)
-        from nonlocal_tf.training.loop import train  # imports TensorFlow
+        with _stderr_held_back():
+            from nonlocal_tf.training.loop import train
         return train(config, platform).exit_code
     except UserError as error:
         sys.stderr.write("{}: error: {}\n".format(program, error))
@@ -52,17 +53,16 @@ def _quiet():
 
 
 @contextlib.contextmanager
-def _held_back(stream):
-    """Holds back what C++ code writes to `stream`; shows it after an error.
+def _stderr_held_back():
+    """Holds back what is written to file descriptor 2; shows it on an error.
 
     TensorFlow 2.21 speaks of missing CUDA libraries while it is imported,
     before it heeds TF_CPP_MIN_LOG_LEVEL.
     """
-    stream.flush()
-    number = stream.fileno()
-    kept = os.dup(number)
+    sys.stderr.flush()
+    kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), number)
+        os.dup2(file.fileno(), 2)
         try:
             yield
         except BaseException:
@@ -70,6 +70,6 @@ def _held_back(stream):
             os.write(kept, file.read())
             raise
         finally:
-            stream.flush()
-            os.dup2(kept, number)
+            sys.stderr.flush()
+            os.dup2(kept, 2)
             os.close(kept)

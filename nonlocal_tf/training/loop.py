@@ -163,7 +163,7 @@ class _Run:
                      in self.graph.network.trainable_variables),
                  config.image_size, tf.__version__,
                  "GPU" if devices else "CPU"))
-        line("{}: {:,} training and {:,} test images in {}; {} epochs of {} "
+        line("{}: {:,} training and {:,} test images in {}; epochs: {}, each {} "
              "steps of {} images".format(
                  config.dataset, len(self.data.train_labels),
                  len(self.data.test_labels), config.data_folder(),
@@ -334,7 +334,7 @@ class _Run:
         number, line = self.interrupt.signal, self.report.line
         url = self.config.train_url
         if number is None and self.step == self.total_steps:
-            line("Finished {} epochs, {} steps; test accuracy {:.2%}".format(
+            line("Finished epoch {}, step {}; test accuracy {:.2%}".format(
                 self.config.epoch, self.step, self.progress.test_accuracy))
         else:
             line("Stopped {} after step {} of {}; the same command{} goes "
