@@ -3,9 +3,11 @@
 # Another interpreter: make demo PYTHON=python3.11
 
 PYTHON ?= python3
-VENV ?= .venv
+override VENV := .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
+NEED = make needs Python 3.8 to 3.13
+HINT = Name another: make demo PYTHON=python3.11
 
 .PHONY: demo test lint clean
 .SILENT:
@@ -28,9 +30,9 @@ lint: $(VENV)/.installed-test
 
 $(VENV)/.installed: requirements.txt
 	command -v $(PYTHON) >/dev/null || { \
-	    echo "make needs Python 3.8 to 3.13, and $(PYTHON) is not there. Install it, or name another: make demo PYTHON=python3.11" >&2; exit 2; }
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 13))' || { \
-	    echo "make needs Python 3.8 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make demo PYTHON=python3.11" >&2; exit 2; }
+	    echo "$(NEED), and $(PYTHON) is not there. Install it, or name another: make demo PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	    echo "$(NEED); $(PYTHON) is not one ($$($(PYTHON) --version 2>&1 | head -n 1)). $(HINT)" >&2; exit 2; }
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "make needs Python's venv module, and $(PYTHON) has none. Install it (Debian, Ubuntu: apt install python3-venv) and run make again." >&2; exit 2; }
 	echo "Installing requirements.txt into $(VENV) (about 2.5 GB on disk) ..."

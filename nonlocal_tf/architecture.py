@@ -19,7 +19,7 @@ INSTANTIATIONS = (
 # Ten blocks of ResNet-50: all of res3 and res4 (paper, Sec. 5.1). Five: every
 # other one. One: right before the last bottleneck of res4. Five blocks of
 # ResNet-101: the authors' code. For the other counts of 101 and 152 no source
-# has a rule: the same number of blocks in each stage as in ResNet-50, evenly
+# has a rule; five and ten are as many in each stage as in ResNet-50, evenly
 # spaced, the last at the stage's end, which on ResNet-50 gives the rule above.
 PLACEMENTS = {
     (50, 0): {},
@@ -54,7 +54,7 @@ def parse_placement(text, resnet_size):
       UserError: `text` is neither, or names a bottleneck that is not there.
     """
     text = str(text).replace(" ", "")
-    if text.isdigit():
+    if re.match(r"^[0-9]+$", text):
         if (resnet_size, int(text)) in PLACEMENTS:
             return PLACEMENTS[resnet_size, int(text)]
         raise _unknown(text, resnet_size, "no rule for that many")

@@ -149,6 +149,11 @@ class ResNet(tf.Module):
             self.norm = BatchNorm(channels, momentum=momentum, name="norm")
             self.dense = Dense(channels, NUM_CLASSES, name="dense")
 
+    def parameters(self):
+        """The number of trainable parameters."""
+        return sum(variable.shape.num_elements()
+                   for variable in self.trainable_variables)
+
     def __call__(self, images, *, is_training):
         """Digits to scores of the ten classes.
 

@@ -1,7 +1,8 @@
 """Files that appear whole or not at all.
 
-Every file of this package is written beside its final place and appears there
-by rename, so that a crash, a full disk or `kill -9` leaves the earlier file.
+A file is written beside its final place and appears there by rename, so that a
+crash, a full disk or `kill -9` leaves the earlier file. Logs alone grow in
+place.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import os
 import tempfile
 
 from nonlocal_tf.errors import UserError
+
+PARTIAL = ".part"               # ending of a file that is being written
 
 
 @contextlib.contextmanager
@@ -23,7 +26,7 @@ def replacing(path):
         then as it was, and nothing is left beside it.
     """
     handle, partial = tempfile.mkstemp(
-        prefix=os.path.basename(path) + ".", suffix=".part",
+        prefix=os.path.basename(path) + ".", suffix=PARTIAL,
         dir=os.path.dirname(path) or ".")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -81,7 +84,14 @@ def only_run_in(folder):
     Raises:
       UserError: another process holds it.
     """
-    with open(os.path.join(folder, ".lock"), "a+") as file:
+    try:
+        file = open(os.path.join(folder, ".lock"), "a+")
+    except OSError as error:
+        raise UserError(
+            "The lock of a run must be a file that can be written; {!r}: {}. "
+            "Remove it, or give another --train_url.".format(
+                os.path.join(folder, ".lock"), error.strerror or error))
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -91,3 +101,12 @@ def only_run_in(folder):
         except OSError:
             pass                          # a file system without locks
         yield
+
+
+def gist(error):
+    """The line of an error of TensorFlow or the system that says most."""
+    text = str(getattr(error, "message", None) or error)
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    telling = [line for line in lines if "No space left" in line] or [
+        line for line in lines if line != "Graph execution error:"]
+    return (telling or [type(error).__name__])[0][:200]

@@ -10,6 +10,8 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 
 import support  # noqa: E402
 
+from nonlocal_tf.architecture import DEPTHS  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory):
@@ -17,3 +19,18 @@ def tiny_set(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     support.write_tiny_set(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """One bottleneck a stage in place of ResNet-50's 16: quick to build."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DEPTHS, 50, (1, 1, 1, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def unbroken(shallow, tiny_set, tmp_path_factory):
+    """Folder, result and output of a run of 2 epochs of 8 steps."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return (folder,) + support.run_thin(tiny_set, folder)

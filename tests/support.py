@@ -1,6 +1,8 @@
 """What several tests need: networks with values that are known."""
 
 import contextlib
+import io
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +10,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.loop import train
 
 tf1 = tf.compat.v1
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -107,3 +112,27 @@ def checkpoint_bytes(prefix):
     reader = tf1.train.load_checkpoint(prefix)
     return {name: reader.get_tensor(name).tobytes()
             for name in reader.get_variable_to_shape_map()}
+
+
+def thin_config(data_url, train_url, **settings):
+    """Two epochs of 8 steps on the tiny set; see the fixture `shallow`."""
+    settings = dict(dict(
+        epoch=2, batch_size=8, image_size=28, base_width=4,
+        non_local="res4:0", learning_rate=3e-3, log_steps=1), **settings)
+    return TrainConfig(
+        data_url=data_url, train_url=str(train_url), **settings)
+
+
+def run_thin(data_url, train_url, **settings):
+    """A `TrainResult` and what was printed."""
+    stream = io.StringIO()
+    result = train(
+        thin_config(data_url, train_url, **settings), stream=stream)
+    return result, stream.getvalue()
+
+
+def records(train_url, kind):
+    """The records of one kind in metrics.jsonl."""
+    with open(os.path.join(str(train_url), "metrics.jsonl")) as file:
+        return [record for record in map(json.loads, file)
+                if record["kind"] == kind]

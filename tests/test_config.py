@@ -38,7 +38,7 @@ def test_spellings_of_epoch_and_batch_size(arguments):
 
 
 @pytest.mark.parametrize("arguments, expected", [
-    (["--sub_sample"], True), (["--sub_sample=true"], True),
+    (["--sub_sample"], True), (["--sub_sample=on"], True),
     (["--sub_sample", "False"], False), ([], False)])
 def test_spellings_of_a_switch(arguments, expected):
     assert parse(*arguments).sub_sample is expected
@@ -48,21 +48,26 @@ def test_data_path_is_data_url():
     assert parse("--data_path", "there").data_folder() == "there"
 
 
+def test_mirrors_are_a_list():
+    assert parse("--mirror", "http://a/, http://b/ ,").mirrors() == [
+        "http://a/", "http://b/"]
+
+
 def test_another_data_set_has_a_folder_of_its_own():
     assert parse("--dataset", "kmnist").data_folder() == "./dataset/kmnist"
 
 
 def test_undeclared_flags_are_named_and_ignored(caplog):
-    config = parse("--init_method=tcp://a", "--learning_rat", "3", "--seed=4")
+    config = parse("--init-method=tcp://a", "--learning_rat", "3", "--seed=4")
     assert config == TrainConfig(seed=4)
-    assert "--init_method=tcp://a" in caplog.text
+    assert "--init-method=tcp://a" in caplog.text
     assert "did you mean --learning_rate?" in caplog.text
 
 
 @pytest.mark.parametrize("arguments, required", [
-    (["--image_size", "27"], "at least 28"),
-    (["--epoch", "0"], "at least 1"),
-    (["--batchsize", "0"], "at least 1"),
+    (["--image_size", "27"], "28 to 4096"),
+    (["--epoch", "0"], "1 to 1000000"),
+    (["--batchsize", "0"], "1 to 1000000"),
     (["--batchsize", "many"], "invalid int value"),
     (["--batchsize"], "expected one argument"),
     (["--resnet_size", "18"], "choose from"),
@@ -73,10 +78,16 @@ def test_undeclared_flags_are_named_and_ignored(caplog):
     (["--learning_rate", "-1"], "finite number above 0"),
     (["--learning_rate", "nan"], "finite number above 0"),
     (["--checkpoint_seconds", "0"], "finite number above 0"),
-    (["--seed", "-1"], "from 0 to 4294967295"),
+    (["--seed", "-1"], "0 to 4294967295"),
     (["--num_gpus", "2"], "1: this version"),
     (["--non_local", "7"], "0, 1, 5 or 10"),
     (["--sub_sample", "perhaps"], "true or false"),
+    (["--non_local", "\u00b2"], "cannot read"),
+    (["--base_width", "1000000000"], "1 to 1024"),
+    (["--train_url", ""], "without"),
+    (["--train_url", "run[1]"], "without"),
+    (["--train_url", "obs://bucket/run"], "a local folder"),
+    (["--data_url", "s3://bucket/data/"], "a local folder"),
 ])
 def test_bad_values_are_one_line(arguments, required):
     with pytest.raises(UserError, match=required) as error:

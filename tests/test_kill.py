@@ -34,7 +34,7 @@ def kill_somewhere(process, moments):
         for line in process.stdout:
             if line.startswith("First step"):
                 break
-        time.sleep(moments.uniform(0.0, 2.5))
+        time.sleep(moments.uniform(0.0, 4.0))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return process.returncode == -signal.SIGKILL
@@ -70,3 +70,21 @@ def test_a_run_killed_20_times_equals_an_unbroken_one(tmp_path):
     assert checkpoint_bytes(str(broken / last)) == checkpoint_bytes(
         str(unbroken / last))
     assert timeless_records(broken) == timeless_records(unbroken)
+
+
+@pytest.mark.slow
+def test_the_full_width_in_pieces_equals_an_unbroken_run(tmp_path):
+    """Kernels that share their work among threads add in a fixed order."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_tiny_set(data, train=400)
+    for name, pieces in (("pieces", (3, 7, 10)), ("unbroken", (10,))):
+        for steps in pieces:
+            subprocess.run(
+                [sys.executable, "train_gpu.py", "--data_url", str(data),
+                 "--train_url", str(tmp_path / name), "--image_size", "56",
+                 "--batchsize", "16", "--max_steps", str(steps)],
+                cwd=ROOT, check=True)
+    last = os.path.join("Model", "model.ckpt-10")
+    assert checkpoint_bytes(str(tmp_path / "pieces" / last)) == (
+        checkpoint_bytes(str(tmp_path / "unbroken" / last)))

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from support import ROOT, THIN, run_script
@@ -81,6 +82,27 @@ def test_a_second_ctrl_c_ends_at_once_even_in_a_long_step():
     assert process.wait(timeout=300) == 130
 
 
+def test_a_reader_that_is_gone_does_not_end_the_run(tiny_set, tmp_path):
+    """As `| tee log`, when Ctrl-C ends tee first."""
+    process = start(
+        "train_gpu.py", "--data_url", tiny_set, "--train_url", tmp_path,
+        "--Epoch", "2", *THIN)
+    wait_for(process, "First step")
+    process.stdout.close()
+    assert process.wait(timeout=300) == 0, process.stderr.read()
+    assert (tmp_path / "Model" / "model.ckpt-16.index").exists()
+
+
+def test_a_second_ctrl_c_works_without_stderr():
+    process = start("-c", INTERRUPT_AT_WORK)
+    wait_for(process, "ready")
+    process.stderr.close()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)                     # the first must be seen as the first
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) == 130
+
+
 def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(download, "RETRY_DELAYS", (0.01,))
     for name in ("http_proxy", "https_proxy"):
@@ -94,7 +116,7 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--image_size", "20"], ["--image_size must be at least 28; got 20"]),
+    (["--image_size", "20"], ["--image_size must be 28 to 4096; got 20"]),
     (["--num_gpus", "4"], ["--num_gpus"]),
     (["--batchsize", "500"], ["1 to 70"]),
     (["--data_url", "/dev/null/x"], ["/dev/null/x"]),

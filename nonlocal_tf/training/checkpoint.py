@@ -6,7 +6,6 @@ folder beside them and renamed, `.index` last, which makes the checkpoint
 count. `checkpoint` names the newest for `tf.train.latest_checkpoint`.
 """
 
-import glob
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.progress import Progress
 
 tf1 = tf.compat.v1
 
@@ -75,29 +75,40 @@ class CheckpointFolder:
         self._prune()
 
     def _prune(self):
-        steps = self.steps()
-        for step in steps[:-KEEP]:
-            for path in sorted(
-                    glob.glob(glob.escape(self.prefix(step)) + ".*"),
-                    key=lambda path: not path.endswith(".index")):
-                os.remove(path)
-        names = ["model.ckpt-{}".format(step) for step in steps[-KEEP:]]
+        """Removes what is old, and what a killed process left half done."""
+        steps = self.steps()[-KEEP:]
+        for name in sorted(os.listdir(self.path), key=lambda name: (
+                not name.endswith(".index"))):          # .index goes first
+            match = re.match(r"^model\.ckpt-(\d+)\.", name)
+            if name.endswith(storage.PARTIAL) or (
+                    match and int(match.group(1)) not in steps):
+                os.remove(os.path.join(self.path, name))
+        names = ["model.ckpt-{}".format(step) for step in steps]
         storage.write_text(os.path.join(self.path, "checkpoint"), "".join(
             ['model_checkpoint_path: "{}"\n'.format(names[-1])]
             + ['all_model_checkpoint_paths: "{}"\n'.format(name)
                for name in names]))
 
     def note(self, step):
-        """What `save` was given beside the variables."""
+        """What `save` was given beside the variables.
+
+        Raises:
+          UserError: the JSON file is missing, damaged or of another program.
+        """
         path = self.prefix(step) + ".json"
         try:
             with open(path, encoding="utf-8") as file:
-                return json.load(file)
-        except (OSError, ValueError) as error:
+                note = json.load(file)
+            if note["step"] != step:
+                raise ValueError("it is of step {}".format(note["step"]))
+            dict(**note["fixed"]), dict(**note["config"])
+            Progress(**note["progress"])
+            return note
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                "A checkpoint needs its readable JSON file {!r} ({}). Remove "
-                "{}.* to go on from an earlier one, or give another "
-                "--train_url.".format(path, error, self.prefix(step)))
+                "A checkpoint needs its own JSON file; {!r}: {}. Remove {}.* "
+                "to go on from an earlier one, or give another --train_url."
+                .format(path, storage.gist(error), self.prefix(step)))
 
     def restore(self, session, saver, step):
         """Reads the variables of a checkpoint into the session.

@@ -1,10 +1,8 @@
 """What every trainer script does around `train`: flags, errors, exit code."""
 
-import contextlib
 import logging as python_logging
 import os
 import sys
-import tempfile
 import warnings
 
 from absl import flags, logging
@@ -30,8 +28,7 @@ def run(arguments, program, description, platform):
     _quiet()
     try:
         config = parse_flags(arguments, program, description)
-        with _stderr_held_back():
-            from nonlocal_tf.training.loop import train
+        from nonlocal_tf.training.loop import train  # imports TensorFlow
         return train(config, platform).exit_code
     except UserError as error:
         sys.stderr.write("{}: error: {}\n".format(program, error))
@@ -39,6 +36,16 @@ def run(arguments, program, description, platform):
     except KeyboardInterrupt:
         sys.stderr.write("{}: interrupted\n".format(program))
         return INTERRUPTED
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout():
+    """Keeps a reader that is gone (`| head`) from changing the exit code."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _quiet():
@@ -50,26 +57,3 @@ def _quiet():
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(levelname)s: %(message)s"))
-
-
-@contextlib.contextmanager
-def _stderr_held_back():
-    """Holds back what is written to file descriptor 2; shows it on an error.
-
-    TensorFlow 2.21 speaks of missing CUDA libraries while it is imported,
-    before it heeds TF_CPP_MIN_LOG_LEVEL.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            file.seek(0)
-            os.write(kept, file.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -19,6 +19,15 @@ def _setting(default, text, aliases=(), choices=None, fixed=False):
         "help": text, "aliases": aliases, "choices": choices, "fixed": fixed})
 
 
+# Setting, least, most: far beyond what a machine can train.
+_RANGES = (
+    ("epoch", 1, 1000000), ("batch_size", 1, 1000000),
+    ("image_size", 28, 4096), ("base_width", 1, 1024),
+    ("max_steps", 0, 10 ** 12), ("log_steps", 1, 10 ** 9),
+    ("seed", 0, 2 ** 32 - 1),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Settings of `train`; each is a flag of the same name.
@@ -87,14 +96,12 @@ class TrainConfig:
             if choices and value not in choices:
                 raise _bad(field.name, "one of {}".format(
                     ", ".join(map(str, choices))), value)
-        for name, least in [("epoch", 1), ("batch_size", 1), ("max_steps", 0),
-                            ("image_size", 28), ("log_steps", 1),
-                            ("base_width", 1)]:
-            if getattr(self, name) < least:
-                raise _bad(name, "at least {}".format(least),
+        for name, least, most in _RANGES:
+            if not least <= getattr(self, name) <= most:
+                raise _bad(name, "{} to {}".format(least, most),
                            getattr(self, name))
-        if not 0 <= self.seed < 2 ** 32:
-            raise _bad("seed", "from 0 to 4294967295", self.seed)
+        for name in ("train_url", "data_url"):
+            self._check_folder(name)
         if not 0 < self.inner_ratio <= 1:
             raise _bad("inner_ratio", "above 0 and at most 1",
                        self.inner_ratio)
@@ -106,6 +113,20 @@ class TrainConfig:
             raise _bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
         self.placement()
+
+    def _check_folder(self, name):
+        """TensorFlow reads some signs in a path as a pattern."""
+        value = getattr(self, name)
+        if "://" in value:
+            raise _bad(name, "a local folder: copy remote files there first",
+                       repr(value))
+        if name == "train_url" and (not value or set("[]*?\\") & set(value)):
+            raise _bad(name, "a folder's name without [ ] * ? \\",
+                       repr(value))
+
+    def mirrors(self):
+        """Base URLs to try first for a download."""
+        return [url.strip() for url in self.mirror.split(",") if url.strip()]
 
     def placement(self):
         """Stage -> the bottlenecks that a non-local block follows."""

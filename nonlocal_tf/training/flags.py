@@ -32,11 +32,14 @@ def parse_flags(arguments, program, description):
       SystemExit: after --help.
     """
     parser = _make_parser(program, description)
+    typed = {_normalised(argument): argument for argument in arguments}
     known, unknown = parser.parse_known_args(
         [_normalised(argument) for argument in arguments])
     if unknown:
-        logging.warning("Ignored, not flags of %s: %s", program,
-                        " ".join(_with_guess(u, parser) for u in unknown))
+        logging.warning(
+            "Ignored, not flags of %s: %s", program, " ".join(
+                typed.get(argument, argument) + _guess(argument, parser)
+                for argument in unknown))
     return TrainConfig(**vars(known))
 
 
@@ -62,10 +65,10 @@ def _make_parser(program, description):
 
 
 def _boolean(text):
-    """true, yes, 1 or false, no, 0, in any case."""
-    if text.lower() in ("true", "yes", "1"):
+    """true, yes, on, 1 or false, no, off, 0, in any case."""
+    if text.lower() in ("true", "yes", "on", "1"):
         return True
-    if text.lower() in ("false", "no", "0"):
+    if text.lower() in ("false", "no", "off", "0"):
         return False
     raise argparse.ArgumentTypeError(
         "must be true or false, not {!r}".format(text))
@@ -79,9 +82,8 @@ def _normalised(argument):
     return "--" + name[2:].lower().replace("-", "_") + equals + value
 
 
-def _with_guess(argument, parser):
-    name = argument.partition("=")[0]
-    if not name.startswith("--"):
-        return repr(argument)
-    near = difflib.get_close_matches(name, parser._option_string_actions, 1)
-    return argument + (" (did you mean {}?)".format(near[0]) if near else "")
+def _guess(argument, parser):
+    """ (did you mean --that?) where a declared flag is near."""
+    near = difflib.get_close_matches(
+        argument.partition("=")[0], parser._option_string_actions, 1)
+    return " (did you mean {}?)".format(near[0]) if near else ""

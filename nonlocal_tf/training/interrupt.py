@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: finish the step, save, leave; twice: leave at once."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -53,9 +54,10 @@ class Interrupt:
             return
         if self.signal is None:
             self.signal = number
-            sys.stderr.write(
-                "\n{}: saving after this step, then leaving; Ctrl-C again "
-                "leaves at once\n".format(signal.Signals(number).name))
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):  # a closed stderr
+                sys.stderr.write(
+                    "\n{}: saving after this step, then leaving; Ctrl-C again "
+                    "leaves at once\n".format(signal.Signals(number).name))
+                sys.stderr.flush()
         elif number == signal.SIGINT:
             os._exit(128 + number)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 import math
 import os
 import time
@@ -16,8 +15,10 @@ from nonlocal_tf.architecture import format_placement
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.checkpoint import CheckpointFolder, check_settings
+from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
 from nonlocal_tf.training.interrupt import Interrupt
+from nonlocal_tf.training.progress import Progress
 from nonlocal_tf.training.report import Reporter, duration
 
 tf1 = tf.compat.v1
@@ -30,20 +31,6 @@ class TrainResult(NamedTuple):
     step: int                           # steps done in all
     test_accuracy: Optional[float]      # 0 to 1, after the last whole epoch
     checkpoint: str                     # prefix of the newest checkpoint
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run stands within its epoch; a checkpoint's JSON holds it."""
-
-    epoch: int = 1                      # counted from 1
-    steps: int = 0                      # done in this epoch
-    loss_sum: float = 0.0               # of the steps' mean losses
-    correct: int = 0                    # of the images of those steps
-    seconds: float = 0.0                # in steps
-    timed_images: int = 0               # without each process's first step
-    timed_seconds: float = 0.0
-    test_accuracy: Optional[float] = None       # of the epoch before
 
 
 def train(config, platform="gpu", stream=None):
@@ -62,19 +49,32 @@ def train(config, platform="gpu", stream=None):
     storage.make_folder(config.train_url, "--train_url")
     with storage.only_run_in(config.train_url):
         data = datasets.load(
-            config.dataset, config.data_folder(),
-            [url for url in config.mirror.split(",") if url])
+            config.dataset, config.data_folder(), config.mirrors())
         platform = importlib.import_module("nonlocal_tf.platforms." + platform)
+        report = Reporter(config.train_url, stream)
         try:
             with tf.Graph().as_default():
-                run = _Run(config, data, platform, Reporter(
-                    config.train_url, stream))
-                return run.train()
-        except OSError as error:
-            raise UserError(
-                "Cannot write to --train_url {!r}: {}. Free some space or "
-                "name another folder; the files there are whole.".format(
-                    config.train_url, error))
+                return _Run(config, data, platform, report).train()
+        except (OSError, MemoryError, tf.errors.OpError) as error:
+            raise _as_user_error(error, config)
+
+
+def _as_user_error(error, config):
+    """One line for what the system or TensorFlow refused."""
+    if isinstance(error, OSError):
+        return UserError(
+            "Cannot write to --train_url {!r}: {}. Free some space or name "
+            "another folder; the files there are whole.".format(
+                config.train_url, error))
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return UserError(
+            "A step must fit into memory; {} images of {} pixels do not. "
+            "Lower --batchsize or --image_size.".format(
+                config.batch_size, config.image_size))
+    return UserError(
+        "TensorFlow stopped with {}: {} Give the same command again to go on "
+        "from the newest checkpoint.".format(
+            type(error).__name__, storage.gist(error)))
 
 
 class _Run:
@@ -92,36 +92,36 @@ class _Run:
             self.total_steps, config.max_steps or self.total_steps)
         self.fixed = dict(
             config.fixed_settings(), data=datasets.fingerprint(data))
+        report.check_settings_file()
         self.folder = CheckpointFolder(
             os.path.join(config.train_url, "Model"))
         self.step = 0
         self.progress = Progress()
         self.saved_at = time.time()
-        self.timed = False                      # after the first step
+        self.first_step = True                  # of this process
 
     def train(self):
         """Runs to the end, or to a signal; returns a `TrainResult`."""
-        start = self._find_start()
-        if start is not None and self._is_done():
+        found = self._find_checkpoint()
+        if found and self._is_done():
             return self._nothing_to_do()
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
-            if start is None:
-                session.run(self.graph.initialize)
+            if found:
+                self.folder.restore(session, self.graph.saver, self.step)
             else:
-                self.folder.restore(session, self.graph.saver, start)
-            self._introduce(start)
-            try:
-                self.report.open(self.step, self.progress.epoch)
+                session.run(self.graph.initialize)
+            self._introduce()
+            if found:
+                self._say_what_goes_on(found)
+            with self.report.recording(self.step, self.progress.epoch):
                 with Interrupt() as self.interrupt:
                     self._run_epochs()
-            finally:
-                self.report.close()
         return self._finish()
 
-    def _find_start(self):
-        """Step of the checkpoint to go on from; reads its progress."""
+    def _find_checkpoint(self):
+        """Takes step and progress from the newest one; returns its note."""
         steps = self.folder.steps()
         if not steps:
             return None
@@ -129,60 +129,66 @@ class _Run:
         if not self.config.resume:
             raise UserError(
                 "--resume=false needs a --train_url without checkpoints; {!r} "
-                "is there. Name another folder, or move that one away.".format(
-                    prefix))
+                "is there. Name another folder, or move {!r} away.".format(
+                    prefix, self.config.train_url))
         note = self.folder.note(steps[-1])
         check_settings(prefix, note["fixed"], self.fixed)
         self.step = note["step"]
         self.progress = Progress(**note["progress"])
-        return steps[-1]
+        return note
 
     def _is_done(self):
-        return self.step >= self.last_step and not (
-            self.progress.steps == self.epoch_steps)    # then its test is due
+        return self.step >= self.last_step and (
+            self.progress.steps < self.epoch_steps)     # else its test is due
 
     def _nothing_to_do(self):
+        accuracy = self.progress.test_accuracy
         self.report.line(
-            "{} has done {} of {} steps: nothing is left to do. Raise --epoch "
-            "or --max_steps to go on, or give another --train_url.".format(
-                self.folder.prefix(self.step), self.step, self.last_step))
+            "{} has done {} of {} steps{}: nothing is left to do. Raise "
+            "--epoch or --max_steps to go on, or give another --train_url."
+            .format(self.folder.prefix(self.step), self.step, self.last_step,
+                    "" if accuracy is None else
+                    ", test accuracy {:.2%}".format(accuracy)))
         return self._result(0)
 
-    def _introduce(self, start):
+    def _introduce(self):
         config, line = self.config, self.report.line
-        storage.write_text(
-            os.path.join(config.train_url, "config.json"),
-            json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True)
-            + "\n")
-        devices = [device.name for device in self.session.list_devices()
-                   if device.device_type == "GPU"]
+        self.report.settings(dataclasses.asdict(config))
+        on_gpu = any(device.device_type == "GPU"
+                     for device in self.session.list_devices())
         line("ResNet-{} with non-local blocks after {}: {:,} parameters; {} "
              "pixels; TensorFlow {} on {}".format(
                  config.resnet_size, format_placement(config.placement()),
-                 sum(int(np.prod(variable.shape.as_list())) for variable
-                     in self.graph.network.trainable_variables),
-                 config.image_size, tf.__version__,
-                 "GPU" if devices else "CPU"))
-        line("{}: {:,} training and {:,} test images in {}; epochs: {}, each {} "
-             "steps of {} images".format(
+                 self.graph.network.parameters(), config.image_size,
+                 tf.__version__, "GPU" if on_gpu else "CPU"))
+        line("{}: {:,} training and {:,} test images in {}; epochs: {}, each "
+             "{} steps of {} images".format(
                  config.dataset, len(self.data.train_labels),
                  len(self.data.test_labels), config.data_folder(),
                  config.epoch, self.epoch_steps, config.batch_size))
-        if start is not None:
-            line("Going on from {} (step {}, epoch {})".format(
-                self.folder.prefix(start), self.step, self.progress.epoch))
+
+    def _say_what_goes_on(self, note):
+        changed = ["{} {} (was {})".format(name, value, note["config"][name])
+                   for name, value in sorted(
+                       dataclasses.asdict(self.config).items())
+                   if name in ("epoch", "learning_rate", "lr_schedule")
+                   and note["config"].get(name, value) != value]
+        self.report.line("Going on from {}, epoch {}{}".format(
+            self.folder.prefix(self.step), self.progress.epoch,
+            "; changed: " + ", ".join(changed) if changed else ""))
 
     def _run_epochs(self):
-        while self.step < self.last_step or (
-                self.progress.steps == self.epoch_steps):
+        while not self._is_done():
             self._train_epoch()
-            if self.interrupt.signal is None and (
-                    self.progress.steps == self.epoch_steps):
-                tested = self._test()
-                if tested is not None:
+            if self.progress.steps == self.epoch_steps:
+                tested = evaluate(
+                    self.session, self.graph, self.data,
+                    self.config.batch_size, self._go_on_testing)
+                if tested:
                     self._end_epoch(tested)
-            elif self.interrupt.signal is None:
-                self._report_epoch({"complete": False}, {})  # by --max_steps
+            elif self.step >= self.last_step:           # by --max_steps
+                self.report.epoch(dict(
+                    self.progress.record(), step=self.step, complete=False))
             self._save()
             if self.interrupt.signal is not None:
                 return
@@ -197,7 +203,9 @@ class _Run:
             if self.step >= self.last_step or self.interrupt.signal:
                 return
             self._train_step(images, labels)
-            if time.time() - self.saved_at >= config.checkpoint_seconds:
+            # After the last step one follows that knows of its report.
+            if self.step < self.last_step and (
+                    time.time() - self.saved_at >= config.checkpoint_seconds):
                 self._save()
 
     def _train_step(self, images, labels):
@@ -215,21 +223,16 @@ class _Run:
                     self.config.learning_rate, self.folder.path))
         seconds = time.time() - began
         self.step += 1
-        progress.steps += 1
-        progress.loss_sum += float(loss)
-        progress.correct += int(correct)
-        progress.seconds += seconds
-        if self.timed:
-            progress.timed_images += len(labels)
-            progress.timed_seconds += seconds
-        else:
+        progress.add(float(loss), int(correct), len(labels), seconds,
+                     timed=not self.first_step)
+        if self.first_step:
             self.report.line("First step: {:.1f} s, TensorFlow's start "
                              "included".format(seconds))
-            self.timed = True
+            self.first_step = False
         self._report_step(float(loss))
 
     def _report_step(self, loss):
-        progress, rate = self.progress, self._images_per_second()
+        progress, rate = self.progress, self.progress.images_per_second()
         left = (self.last_step - self.step) * self.config.batch_size
         self.report.progress("epoch {}/{}  step {}/{}  loss {:.4f}{}".format(
             progress.epoch, self.config.epoch, progress.steps,
@@ -237,76 +240,30 @@ class _Run:
                 "  {:.1f} images/s  {} of training left".format(
                     rate, duration(left / rate))) or ""))
         if self.step % self.config.log_steps == 0:
-            record = {"epoch": progress.epoch, "step": self.step,
-                      "train_loss": loss}
-            scalars = {"step/train_loss": loss}
-            if rate:
-                record["images_per_second"] = rate
-                scalars["step/images_per_second"] = rate
-            self.report.step(record, scalars)
+            self.report.step({
+                "epoch": progress.epoch, "step": self.step,
+                "train_loss": loss, "images_per_second": rate})
 
-    def _images_per_second(self):
-        """Of this epoch's steps, each process's first left out; or None."""
-        progress = self.progress
-        if not progress.timed_seconds:
-            return None
-        return progress.timed_images / progress.timed_seconds
-
-    def _test(self):
-        """Every test image once, in inference mode; None after a signal.
-
-        Returns:
-          Mean loss, number right, seconds.
-        """
-        began = time.time()
-        loss_sum, correct, done = 0.0, 0, 0
-        graph, size = self.graph, len(self.data.test_labels)
-        for images, labels, valid in batches.test_batches(
-                self.data.test_images, self.data.test_labels,
-                self.config.batch_size):
-            if self.interrupt.signal is not None:
-                return None
-            losses, predictions = self.session.run(
-                [graph.test_losses, graph.test_predictions],
-                {graph.images: images, graph.labels: labels})
-            loss_sum += float(np.sum(losses[:valid], dtype=np.float64))
-            correct += int(np.sum(predictions[:valid] == labels[:valid]))
-            done += valid
-            self.report.progress("epoch {}/{}  test image {}/{}".format(
-                self.progress.epoch, self.config.epoch, done, size))
-        return loss_sum / size, correct, time.time() - began
+    def _go_on_testing(self, done):
+        self.report.progress("epoch {}/{}  test image {}/{}".format(
+            self.progress.epoch, self.config.epoch, done,
+            len(self.data.test_labels)))
+        return self.interrupt.signal is None
 
     def _end_epoch(self, tested):
         """Reports an epoch with its test and moves on to the next."""
-        test_loss, correct, seconds = tested
-        size = len(self.data.test_labels)
-        accuracy = correct / size
-        self._report_epoch(
-            {"complete": True, "test_loss": test_loss, "test_images": size,
-             "test_accuracy": accuracy, "test_seconds": seconds},
-            {"epoch/test_loss": test_loss, "epoch/test_accuracy": accuracy})
-        rate = self._images_per_second()
+        accuracy = tested.accuracy()
+        self.report.epoch(dict(
+            self.progress.record(), step=self.step, complete=True,
+            test_loss=tested.loss, test_images=tested.images,
+            test_accuracy=accuracy, test_seconds=tested.seconds))
+        rate = self.progress.images_per_second()
         self.report.line(
             "  test accuracy {:.2%} ({} of {} unseen images){}".format(
-                accuracy, correct, size, rate and (
+                accuracy, tested.correct, tested.images, rate and (
                     "; trained at {:.1f} images/second".format(rate)) or ""))
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
-
-    def _report_epoch(self, record, scalars):
-        progress = self.progress
-        images = progress.steps * self.config.batch_size
-        record = dict(
-            record, epoch=progress.epoch, step=self.step, train_images=images,
-            train_loss=progress.loss_sum / progress.steps,
-            train_accuracy=progress.correct / images,
-            epoch_seconds=progress.seconds,
-            images_per_second=self._images_per_second())
-        scalars = dict(scalars)
-        for name in ("train_loss", "train_accuracy", "images_per_second"):
-            if record[name] is not None:
-                scalars["epoch/" + name] = record[name]
-        self.report.epoch(record, scalars)
 
     def _save(self):
         """Writes a checkpoint of this very step."""
@@ -327,34 +284,23 @@ class _Run:
                 "The checkpoint of step {} could not be written to {!r} ({}). "
                 "Free some space and give the same command again; the earlier "
                 "checkpoints are whole.".format(
-                    self.step, self.folder.path, _first_line(error)))
+                    self.step, self.folder.path, storage.gist(error)))
         self.saved_at = time.time()
 
     def _finish(self):
         number, line = self.interrupt.signal, self.report.line
-        url = self.config.train_url
-        if number is None and self.step == self.total_steps:
+        if self._is_done() and self.step == self.total_steps:
             line("Finished epoch {}, step {}; test accuracy {:.2%}".format(
                 self.config.epoch, self.step, self.progress.test_accuracy))
         else:
             line("Stopped {} after step {} of {}; the same command{} goes "
                  "on. Tests follow whole epochs only.".format(
-                     "by --max_steps" if number is None else "by a signal",
+                     "by --max_steps" if self._is_done() else "by a signal",
                      self.step, self.total_steps,
-                     " with more --max_steps" if number is None else ""))
-        line("  checkpoint   {}".format(self.folder.prefix(self.step)))
-        line("  metrics      {}".format(self.report.metrics_path))
-        line("  settings     {}".format(os.path.join(url, "config.json")))
-        line("  TensorBoard  tensorboard --logdir {}".format(
-            self.report.events_path))
+                     " with more --max_steps" if self._is_done() else ""))
+        self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 
     def _result(self, exit_code):
         return TrainResult(exit_code, self.step, self.progress.test_accuracy,
                            self.folder.prefix(self.step))
-
-
-def _first_line(error):
-    """The gist of an error of TensorFlow or of the system."""
-    text = str(getattr(error, "message", None) or error)
-    return text.strip().split("\n")[0][:200]

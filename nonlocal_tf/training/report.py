@@ -5,6 +5,8 @@ is that of the known system, which existing scripts parse, misspelling
 included; no other line may hold "Loss", "Accuarcy" or "global_step/sec".
 """
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -12,8 +14,10 @@ import sys
 import time
 
 import tensorflow as tf
+from absl import logging
 
 from nonlocal_tf import storage
+from nonlocal_tf.errors import UserError
 
 tf1 = tf.compat.v1
 
@@ -31,6 +35,7 @@ class Reporter:
 
     def __init__(self, train_url, stream=None):
         self.metrics_path = os.path.join(train_url, "metrics.jsonl")
+        self.config_path = os.path.join(train_url, "config.json")
         self.events_path = os.path.join(train_url, "events")
         self._stream = stream or sys.stdout
         self._live = self._stream.isatty()
@@ -39,34 +44,55 @@ class Reporter:
         self._events = None
         self._records = None
 
-    def open(self, step, epoch):
-        """Starts to record after `step` steps, in `epoch`.
+    @contextlib.contextmanager
+    def recording(self, step, epoch):
+        """Records within the context, after `step` steps, in `epoch`.
 
         Records that an earlier run wrote beyond that point, because it went
-        on after its last checkpoint, are dropped: they are made again.
+        on after its last checkpoint, are dropped: they are made again. Those
+        of a run whose checkpoints are gone are put aside.
         """
-        kept = [record for record in _read_records(self.metrics_path)
-                if record["epoch"] < epoch
+        records = _read_records(self.metrics_path)
+        if step == 0 and any(r["kind"] == "epoch" for r in records):
+            os.replace(self.metrics_path, _free_name(self.metrics_path))
+        kept = [record for record in records if record["epoch"] < epoch
                 or record["kind"] == "step" and record["step"] <= step]
         storage.write_text(self.metrics_path, "".join(
             json.dumps(record) + "\n" for record in kept))
-        self._records = open(self.metrics_path, "a", encoding="utf-8")
-        self._events = tf1.summary.FileWriter(self.events_path)
-        self._events.add_session_log(       # TensorBoard drops what follows
-            tf1.SessionLog(status=tf1.SessionLog.START), step + 1)
-
-    def close(self):
-        """Ends the live line and closes the files."""
-        self._end_live_line()
-        if self._records:
-            self._records.close()
+        storage.make_folder(self.events_path, "--train_url")
+        self._events = _Events(self.events_path, step)
+        try:
+            with open(self.metrics_path, "a", encoding="utf-8") as file:
+                self._records = file
+                yield
+        finally:
+            self._end_live_line()
             self._events.close()
+
+    def check_settings_file(self):
+        """Refuses to replace a config.json that is not of such a run."""
+        try:
+            with open(self.config_path, encoding="utf-8") as file:
+                ours = "train_url" in json.load(file)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError):
+            ours = False
+        if not ours:
+            raise UserError(
+                "--train_url must be a folder for results; {!r} is there and "
+                "not of this program. Name another folder.".format(
+                    self.config_path))
+
+    def settings(self, settings):
+        """Writes config.json: setting -> value."""
+        storage.write_text(self.config_path, json.dumps(
+            settings, indent=1, sort_keys=True) + "\n")
 
     def line(self, text=""):
         """Prints one line."""
         self._end_live_line()
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self._write(text + "\n")
 
     def progress(self, text):
         """Shows where the run is: a live line, or a line now and then."""
@@ -79,40 +105,103 @@ class Reporter:
             self.line(text)
             return
         width = shutil.get_terminal_size().columns - 1
-        self._stream.write("\r\033[K" + text[:width])
-        self._stream.flush()
+        self._write("\r\033[K" + text[:width])
         self._live_shown = True
 
-    def step(self, record, scalars):
-        """Records a step; `scalars` (tag -> value) go to TensorBoard."""
-        self._record(dict(record, kind="step"), scalars)
+    def places(self, checkpoint):
+        """Says where everything is."""
+        for name, place in [
+                ("checkpoint", checkpoint),
+                ("metrics", self.metrics_path),
+                ("settings", self.config_path),
+                ("TensorBoard", "tensorboard --logdir " + self.events_path)]:
+            self.line("  {:12} {}".format(name, place))
 
-    def epoch(self, record, scalars):
+    def step(self, record):
+        """Records a step: epoch, step and measures."""
+        self._record("step", record, ["train_loss", "images_per_second"])
+
+    def epoch(self, record):
         """Prints the known line of an epoch and records it.
 
         Args:
           record: has epoch, step, train_loss, train_accuracy (0 to 1) and
             epoch_seconds, and more that goes to metrics.jsonl.
-          scalars: tag -> value, for TensorBoard.
         """
         line = "Epoch: {}\tLoss:{:.9f}\tAccuarcy: {:.2%}\t sec:{:.2f}"
         self.line(line.format(
             record["epoch"], record["train_loss"], record["train_accuracy"],
             record["epoch_seconds"]))
-        self._record(dict(record, kind="epoch"), scalars)
-        self._events.flush()
+        self._record("epoch", record, [
+            "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+            "images_per_second"])
 
-    def _record(self, record, scalars):
-        self._records.write(json.dumps(record, sort_keys=True) + "\n")
+    def _record(self, kind, record, scalars):
+        """Writes a line of metrics.jsonl, and `scalars` to TensorBoard."""
+        self._records.write(json.dumps(
+            dict(record, kind=kind), sort_keys=True) + "\n")
         self._records.flush()
-        self._events.add_summary(tf1.Summary(value=[
-            tf1.Summary.Value(tag=tag, simple_value=value)
-            for tag, value in sorted(scalars.items())]), record["step"])
+        self._events.add(record["step"], {
+            "{}/{}".format(kind, name): record[name]
+            for name in scalars if record.get(name) is not None})
 
     def _end_live_line(self):
         if self._live_shown:
-            self._stream.write("\r\033[K")
             self._live_shown = False
+            self._write("\r\033[K")
+
+    def _write(self, text):
+        """Writes to the stream; a reader that is gone does not end the run."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream, self._live = None, False
+
+
+class _Events:
+    """TensorBoard events; a failure is a warning, and ends them alone."""
+
+    def __init__(self, path, step):
+        self._writer = None
+        self._path = path
+        self._do(lambda: self._open(step))
+
+    def _open(self, step):
+        self._writer = tf1.summary.FileWriter(self._path)
+        self._writer.add_session_log(       # TensorBoard drops what follows
+            tf1.SessionLog(status=tf1.SessionLog.START), step + 1)
+
+    def add(self, step, scalars):
+        """Writes values (tag -> value) of a step."""
+        summary = tf1.Summary(value=[
+            tf1.Summary.Value(tag=tag, simple_value=value)
+            for tag, value in sorted(scalars.items())])
+        self._do(lambda: self._writer.add_summary(summary, step))
+
+    def close(self):
+        """Writes what is left."""
+        self._do(lambda: self._writer.close())
+
+    def _do(self, action):
+        if self._path is None:
+            return
+        try:
+            action()
+        except (OSError, RuntimeError, tf.errors.OpError) as error:
+            logging.warning("No more TensorBoard events in %r: %s",
+                            self._path, storage.gist(error))
+            self._path = None
+
+
+def _free_name(path):
+    """`path` with a number before its ending, such as no file has."""
+    stem, ending = os.path.splitext(path)
+    numbers = itertools.count(1)
+    names = ("{}.{}{}".format(stem, number, ending) for number in numbers)
+    return next(name for name in names if not os.path.exists(name))
 
 
 def _read_records(path):
@@ -125,10 +214,11 @@ def _read_records(path):
     for line in lines:
         try:
             record = json.loads(line)
-            record["epoch"], record["kind"], record["step"]
+            record["epoch"] = int(record["epoch"])
+            record["step"] = int(record["step"])
+            records.append(dict(record, kind=record["kind"]))
         except (ValueError, KeyError, TypeError):
             continue
-        records.append(record)
     return records
 
 

@@ -1,0 +1,47 @@
+"""Where a run stands within its epoch, and what that epoch came to so far."""
+
+import dataclasses
+from typing import Optional
+
+
+@dataclasses.dataclass
+class Progress:
+    """Sums over the steps of an epoch; a checkpoint's JSON file holds them."""
+
+    epoch: int = 1                      # counted from 1
+    steps: int = 0                      # done in this epoch
+    images: int = 0                     # of those steps
+    loss_sum: float = 0.0               # of the steps' mean losses
+    correct: int = 0                    # of those images
+    seconds: float = 0.0                # in steps
+    timed_images: int = 0               # without each process's first step
+    timed_seconds: float = 0.0
+    test_accuracy: Optional[float] = None       # after the epoch before
+
+    def add(self, loss, correct, images, seconds, timed):
+        """Counts a step; `timed`: it was not the first of its process."""
+        self.steps += 1
+        self.images += images
+        self.loss_sum += loss
+        self.correct += correct
+        self.seconds += seconds
+        if timed:
+            self.timed_images += images
+            self.timed_seconds += seconds
+
+    def images_per_second(self):
+        """Over the timed steps; None before there is one."""
+        if not self.timed_seconds:
+            return None
+        return self.timed_images / self.timed_seconds
+
+    def record(self):
+        """Means over all images of the epoch so far, for `Reporter.epoch`."""
+        return {
+            "epoch": self.epoch,
+            "train_images": self.images,
+            "train_loss": self.loss_sum / self.steps,
+            "train_accuracy": self.correct / self.images,
+            "epoch_seconds": self.seconds,
+            "images_per_second": self.images_per_second(),
+        }

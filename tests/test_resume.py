@@ -1,0 +1,278 @@
+"""Checkpoints, resume, and the runs that are refused."""
+
+import fcntl
+import glob
+import json
+import os
+import resource
+
+import pytest
+import tensorflow as tf
+from support import checkpoint_bytes, records, run_thin, tf1
+
+from nonlocal_tf import storage
+from nonlocal_tf.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("shallow")
+
+
+def test_newest_three_checkpoints_are_kept(tiny_set, tmp_path):
+    result, _ = run_thin(
+        tiny_set, tmp_path, checkpoint_seconds=1e-6, max_steps=6)
+    names = sorted(os.listdir(str(tmp_path / "Model")))
+    assert names == ["checkpoint"] + [
+        "model.ckpt-{}.{}".format(step, ending) for step in (4, 5, 6)
+        for ending in ("data-00000-of-00001", "index", "json")]
+    assert tf1.train.latest_checkpoint(
+        str(tmp_path / "Model")) == result.checkpoint
+
+
+def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
+    for steps in (3, 8, 13, 0):
+        result, _ = run_thin(tiny_set, tmp_path, max_steps=steps)
+    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
+        unbroken[1].checkpoint)
+    timeless = [
+        [{key: value for key, value in record.items() if "second" not in key}
+         for kind in ("step", "epoch") for record in records(folder, kind)]
+        for folder in (tmp_path, unbroken[0])]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("files_in_place", [0, 1, 2])
+def test_a_crash_while_saving_loses_nothing(
+        unbroken, tiny_set, tmp_path, monkeypatch, files_in_place):
+    """The process ends before the 1st, 2nd or 3rd file gets its name."""
+    run_thin(tiny_set, tmp_path, max_steps=3)
+    calls = []
+
+    def crash(path):
+        calls.append(path)
+        if len(calls) > files_in_place:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "sync", crash)
+        with pytest.raises(SystemExit):
+            run_thin(tiny_set, tmp_path)
+    result, output = run_thin(tiny_set, tmp_path)
+    assert "Going on from" in output and "model.ckpt-3," in output
+    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
+        unbroken[1].checkpoint)
+
+
+def test_what_a_killed_process_left_is_removed(tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, max_steps=1)
+    for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
+                 "checkpoint.abc.part"):
+        (tmp_path / "Model" / name).write_text("half")
+    run_thin(tiny_set, tmp_path, max_steps=2)
+    names = os.listdir(str(tmp_path / "Model"))
+    assert not [name for name in names if "7" in name or "part" in name]
+
+
+def test_the_end_by_max_steps_is_reported_after_a_crash(
+        tiny_set, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("nonlocal_tf.training.report.Reporter.epoch",
+                      lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            run_thin(tiny_set, tmp_path, max_steps=3, checkpoint_seconds=1e-6)
+    run_thin(tiny_set, tmp_path, max_steps=3, checkpoint_seconds=1e-6)
+    epoch, = records(tmp_path, "epoch")
+    assert epoch["train_images"] == 24
+
+
+def test_metrics_of_a_run_without_checkpoints_are_put_aside(
+        tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, epoch=1)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "Model").rename(tmp_path / "Model.old")
+    run_thin(tiny_set, tmp_path, epoch=1, resume=False)
+    assert (tmp_path / "metrics.1.jsonl").read_text() == before
+    assert len(records(tmp_path, "epoch")) == 1
+
+
+def test_a_changed_rate_is_said(tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, max_steps=1)
+    _, output = run_thin(tiny_set, tmp_path, max_steps=2, learning_rate=1e-3)
+    assert "changed: learning_rate 0.001 (was 0.003)" in output
+
+
+def test_max_steps_reports_the_part_of_the_epoch(tiny_set, tmp_path):
+    _, output = run_thin(tiny_set, tmp_path, max_steps=3)
+    assert output.count("Epoch: 1\tLoss:") == 1
+    assert "Stopped by --max_steps after step 3 of 16" in output
+    epoch, = records(tmp_path, "epoch")
+    assert epoch["train_images"] == 24 and not epoch["complete"]
+
+
+def test_a_finished_run_has_nothing_to_do(unbroken, tiny_set):
+    before = checkpoint_bytes(unbroken[1].checkpoint)
+    result, output = run_thin(tiny_set, unbroken[0])
+    assert "nothing is left to do" in output
+    assert result.exit_code == 0
+    assert checkpoint_bytes(result.checkpoint) == before
+
+
+def test_records_beyond_the_checkpoint_are_dropped(tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, max_steps=8)
+    with open(str(tmp_path / "metrics.jsonl"), "a") as file:
+        for step in (9, 10):            # of steps that no checkpoint holds
+            file.write(json.dumps({"kind": "step", "epoch": 2, "step": step,
+                                   "train_loss": -1.0}) + "\n")
+        file.write('{"kind": "step", "ep')                  # cut by kill -9
+    run_thin(tiny_set, tmp_path)
+    steps = records(tmp_path, "step")
+    assert [record["step"] for record in steps] == list(range(1, 17))
+    assert min(record["train_loss"] for record in steps) >= 0
+
+
+@pytest.mark.parametrize("settings, names", [
+    ({"seed": 1}, ["seed 0 (now 1)"]),
+    ({"instantiation": "gaussian", "image_size": 30},
+     ["image_size 28 (now 30)", "instantiation embedded_gaussian (now g"]),
+    ({"non_local": "0"}, ["non_local res4:0 (now 0)"]),
+    ({"batch_size": 4}, ["batch_size 8 (now 4)"]),
+])
+def test_a_checkpoint_of_other_settings_is_refused(
+        unbroken, tiny_set, settings, names):
+    before = checkpoint_bytes(unbroken[1].checkpoint)
+    with pytest.raises(UserError) as error:
+        run_thin(tiny_set, unbroken[0], epoch=3, **settings)
+    for name in names:
+        assert name in str(error.value)
+    assert "\n" not in str(error.value)
+    assert checkpoint_bytes(unbroken[1].checkpoint) == before
+
+
+def edit_note(folder, step, **settings):
+    """Changes the settings that a checkpoint's JSON file claims."""
+    path = str(folder / "Model" / "model.ckpt-{}.json".format(step))
+    with open(path) as file:
+        note = json.load(file)
+    note["fixed"].update(settings)
+    with open(path, "w") as file:
+        json.dump(note, file)
+
+
+def test_a_checkpoint_of_other_variables_is_refused(tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, max_steps=1)
+    edit_note(tmp_path, 1, non_local="res3:0")
+    with pytest.raises(UserError) as error:
+        run_thin(tiny_set, tmp_path, non_local="res3:0")
+    assert "missing resnet/res3/non_local_0/" in str(error.value)
+
+
+def test_other_data_is_refused(tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, max_steps=1)
+    edit_note(tmp_path, 1, data="00000000")
+    with pytest.raises(UserError, match="data 00000000 .now "):
+        run_thin(tiny_set, tmp_path)
+
+
+@pytest.mark.parametrize("ending, content", [
+    ("data-00000-of-00001", b"short"), ("index", b"short"), ("json", b"{"),
+    ("json", b"null"), ("json", b'{"step": 1}'), ("json", b'{"step": 2}')])
+def test_a_damaged_checkpoint_is_one_line(tiny_set, tmp_path, ending, content):
+    run_thin(tiny_set, tmp_path, max_steps=1)
+    path = tmp_path / "Model" / ("model.ckpt-1." + ending)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="go on from an earlier one") as error:
+        run_thin(tiny_set, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_resume_false_leaves_earlier_checkpoints(unbroken, tiny_set):
+    with pytest.raises(UserError, match="without checkpoints"):
+        run_thin(tiny_set, unbroken[0], resume=False)
+
+
+# What it refuses -----------------------------------------------------------
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_set, tmp_path):
+    with pytest.raises(UserError, match="Lower --learning_rate") as error:
+        run_thin(tiny_set, tmp_path, learning_rate=1e38)
+    assert "\n" not in str(error.value)
+    assert not glob.glob(str(tmp_path / "Model" / "*.index"))
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny_set, tmp_path):
+    with pytest.raises(UserError, match="weights must be finite"):
+        run_thin(tiny_set, tmp_path, learning_rate=3e38, max_steps=1)
+    assert not glob.glob(str(tmp_path / "Model" / "*.index"))
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(tiny_set, tmp_path):
+    """A limit on the size of files stands for the disk."""
+    result, _ = run_thin(tiny_set, tmp_path, max_steps=2)
+    before = checkpoint_bytes(result.checkpoint)
+    names = sorted(os.listdir(str(tmp_path / "Model")))
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100000, former[1]))
+    try:
+        with pytest.raises(UserError, match="Free some space") as error:
+            run_thin(tiny_set, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert "step 8 could not be written" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert sorted(os.listdir(str(tmp_path / "Model"))) == names
+    assert checkpoint_bytes(result.checkpoint) == before
+
+
+def test_a_batch_larger_than_the_set_is_refused(tiny_set, tmp_path):
+    with pytest.raises(UserError, match="1 to 70"):
+        run_thin(tiny_set, tmp_path, batch_size=71)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tiny_set, tmp_path):
+    with open(str(tmp_path / ".lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="Another run is writing"):
+            run_thin(tiny_set, tmp_path)
+
+
+def test_a_file_in_place_of_train_url_is_refused(tiny_set, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with pytest.raises(UserError, match="--train_url must name a folder"):
+        run_thin(tiny_set, path)
+    assert path.read_text() == "mine"
+
+
+def test_a_lock_that_cannot_be_opened_is_refused(tiny_set, tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match="lock of a run"):
+        run_thin(tiny_set, tmp_path)
+
+
+def test_a_foreign_config_json_is_not_replaced(tiny_set, tmp_path):
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with pytest.raises(UserError, match="not of this program"):
+        run_thin(tiny_set, tmp_path)
+    assert (tmp_path / "config.json").read_text() == '{"mine": 1}'
+
+
+def test_a_file_in_place_of_events_is_refused(tiny_set, tmp_path):
+    (tmp_path / "events").write_text("mine")
+    with pytest.raises(UserError, match="events"):
+        run_thin(tiny_set, tmp_path)
+
+
+@pytest.mark.parametrize("error, words", [
+    (tf.errors.ResourceExhaustedError(None, None, "OOM"), "Lower --batchsize"),
+    (MemoryError(), "Lower --batchsize"),
+    (tf.errors.InternalError(None, None, "cuDNN is ill\nat x.cc:1"),
+     "InternalError: cuDNN is ill"),
+    (OSError(28, "No space left on device"), "Free some space"),
+])
+def test_what_the_machine_refuses_is_one_line(
+        tiny_set, tmp_path, monkeypatch, error, words):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("nonlocal_tf.training.loop.TrainGraph", fail)
+    with pytest.raises(UserError, match=words) as caught:
+        run_thin(tiny_set, tmp_path)
+    assert "\n" not in str(caught.value)
