@@ -2,16 +2,18 @@
 
 import fcntl
 import glob
+import io
 import json
 import os
 import resource
 
 import pytest
 import tensorflow as tf
-from support import checkpoint_bytes, records, run_thin, tf1
+from support import checkpoint_bytes, records, run_thin, tf1, thin_config
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -186,6 +188,20 @@ def test_a_damaged_checkpoint_is_one_line(tiny_set, tmp_path, ending, content):
 def test_resume_false_leaves_earlier_checkpoints(unbroken, tiny_set):
     with pytest.raises(UserError, match="without checkpoints"):
         run_thin(tiny_set, unbroken[0], resume=False)
+
+
+class ReaderThatLeaves(io.StringIO):
+    """As the pipe to `tee`, when Ctrl-C ends tee first."""
+
+    def write(self, text):
+        if "First step" in text:
+            raise BrokenPipeError(32, "Broken pipe")
+        return super().write(text)
+
+
+def test_a_reader_that_is_gone_does_not_end_the_run(tiny_set, tmp_path):
+    result = train(thin_config(tiny_set, tmp_path), stream=ReaderThatLeaves())
+    assert (result.exit_code, result.step) == (0, 16)
 
 
 # What it refuses -----------------------------------------------------------

@@ -82,17 +82,6 @@ def test_a_second_ctrl_c_ends_at_once_even_in_a_long_step():
     assert process.wait(timeout=300) == 130
 
 
-def test_a_reader_that_is_gone_does_not_end_the_run(tiny_set, tmp_path):
-    """As `| tee log`, when Ctrl-C ends tee first."""
-    process = start(
-        "train_gpu.py", "--data_url", tiny_set, "--train_url", tmp_path,
-        "--Epoch", "2", *THIN)
-    wait_for(process, "First step")
-    process.stdout.close()
-    assert process.wait(timeout=300) == 0, process.stderr.read()
-    assert (tmp_path / "Model" / "model.ckpt-16.index").exists()
-
-
 def test_a_second_ctrl_c_works_without_stderr():
     process = start("-c", INTERRUPT_AT_WORK)
     wait_for(process, "ready")
