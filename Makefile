@@ -1,5 +1,6 @@
 # make demo    from nothing to a trained network, on digits without a download
 # make test    the fast tests, in the same environment
+# make lint, make clean
 # Another interpreter: make demo PYTHON=python3.11
 
 PYTHON ?= python3
@@ -9,15 +10,19 @@ PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 NEED = make needs Python 3.8 to 3.13
 HINT = Name another: make demo PYTHON=python3.11
 
-.PHONY: demo test lint clean
+.PHONY: help demo test lint clean
 .SILENT:
+
+help:
+	sed -n 's/^# //p' Makefile
 
 demo: $(VENV)/.installed
 	$(RUN) train_gpu.py --dataset digits --data_url demo/digits \
 	    --train_url demo/output --image_size 28 --Epoch 5 --batchsize 32 \
 	    --learning_rate 1e-3 --lr_schedule cosine
 	echo
-	echo "Next: MNIST at 224 pixels, a GPU's job (downloads 12 MB to ./dataset):"
+	echo "Next: MNIST at 224 pixels, a GPU's job (downloads 12 MB to ./dataset;"
+	echo "for an NVIDIA GPU first: $(RUN) -m pip install 'tensorflow[and-cuda]'):"
 	echo "  $(RUN) train_gpu.py --Epoch 20 --batchsize 128"
 	echo "or at 56 pixels, a CPU's job:"
 	echo "  $(RUN) train_gpu.py --image_size 56 --Epoch 4 --batchsize 64 --learning_rate 1e-3 --lr_schedule cosine"

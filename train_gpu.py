@@ -5,7 +5,20 @@
 
 import sys
 
-from nonlocal_tf.training.command import run
+
+def main(arguments):
+    """Trains by command-line arguments; returns the exit code."""
+    try:
+        from nonlocal_tf.training.command import run
+        return run(arguments, "train_gpu.py", __doc__, platform="gpu")
+    except ImportError as error:
+        sys.stderr.write(
+            "train_gpu.py: error: Python needs the packages of "
+            "requirements.txt; {} has not all of them ({}). Run `make demo` "
+            "and use .venv/bin/python, or pip install -r requirements.txt."
+            "\n".format(sys.executable, error))
+        return 2
+
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], "train_gpu.py", __doc__, platform="gpu"))
+    sys.exit(main(sys.argv[1:]))

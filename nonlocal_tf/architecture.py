@@ -68,20 +68,26 @@ def parse_placement(text, resnet_size):
         if stage in placement or len(set(blocks)) < len(blocks):
             raise _unknown(text, resnet_size, "{!r} repeats".format(part))
         placement[stage] = blocks
-    check_placement(placement, resnet_size)
+    check_placement(placement, resnet_size, text)
     return placement
 
 
-def check_placement(placement, resnet_size):
-    """Raises UserError where a placement names what the ResNet lacks."""
+def check_placement(placement, resnet_size, given=None):
+    """Raises UserError where a placement names what the ResNet lacks.
+
+    Args:
+      placement, resnet_size: see `parse_placement`.
+      given: what the user wrote, for the error.
+    """
+    given = given or placement
     for stage, blocks in placement.items():
         if stage not in STAGES:
-            raise _unknown(placement, resnet_size, "no stage " + str(stage))
+            raise _unknown(given, resnet_size, "no stage " + str(stage))
         length = DEPTHS[resnet_size][STAGES.index(stage)]
         for block in blocks:
             if not 0 <= block < length:
                 raise _unknown(
-                    placement, resnet_size, "{} has bottlenecks 0 to {}, not "
+                    given, resnet_size, "{} has bottlenecks 0 to {}, not "
                     "{}".format(stage, length - 1, block))
 
 
@@ -94,6 +100,6 @@ def format_placement(placement):
 
 def _unknown(given, resnet_size, reason):
     return UserError(
-        "--non_local must be 0, 1, 5 or 10 blocks, or a placement such as "
+        "--non_local must be 0 (none), 1, 5 or 10 blocks, or a placement such as "
         "'res3:0,2;res4:1' (counted from 0), for ResNet-{}; got {!r}: {}."
         .format(resnet_size, given, reason))

@@ -25,7 +25,7 @@ tf1 = tf.compat.v1
 def write(train_url, data_url):
     train(TrainConfig(
         data_url=data_url, train_url=train_url, epoch=2, batch_size=8,
-        image_size=33, base_width=8, learning_rate=1e-3, max_steps=12))
+        image_size=33, learning_rate=1e-4, max_steps=6))
 
 
 def logits(train_url, images):

@@ -41,5 +41,6 @@ def test_every_version_reads_every_checkpoint(tiny_set, tmp_path):
     read = np.array(read)               # [reader, writer, image, class]
     assert read.std(axis=2).min() > 1e-4        # logits tell images apart
     difference = np.abs(read - read[:1]).max(axis=(2, 3))
-    print("largest difference of logits, reader by writer:\n", difference)
+    print("largest logit {:.3g}; largest difference, reader by writer:\n{}"
+          .format(np.abs(read).max(), difference))
     assert difference.max() <= 1e-4

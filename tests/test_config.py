@@ -58,10 +58,26 @@ def test_another_data_set_has_a_folder_of_its_own():
 
 
 def test_undeclared_flags_are_named_and_ignored(caplog):
-    config = parse("--init-method=tcp://a", "--learning_rat", "3", "--seed=4")
+    config = parse("--init-method=tcp://a", "--world_size", "8", "--seed=4")
     assert config == TrainConfig(seed=4)
-    assert "--init-method=tcp://a" in caplog.text
-    assert "did you mean --learning_rate?" in caplog.text
+    assert "--init-method=tcp://a --world_size 8" in caplog.text
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--Epoc", "3"], "did you mean --epoch"),
+    (["--learning-rat=3"], "did you mean --learning_rate"),
+    (["-Epoch", "3"], "did you mean --epoch"),
+    (["epoch", "3"], "Flags begin with --; got 'epoch'"),
+])
+def test_a_slip_of_the_pen_is_refused(arguments, words):
+    with pytest.raises(UserError, match=words):
+        parse(*arguments)
+
+
+def test_home_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = parse("--train_url=~/x", "--data_url=~/y")
+    assert (config.train_url, config.data_url) == ("/home/me/x", "/home/me/y")
 
 
 @pytest.mark.parametrize("arguments, required", [
@@ -80,7 +96,7 @@ def test_undeclared_flags_are_named_and_ignored(caplog):
     (["--checkpoint_seconds", "0"], "finite number above 0"),
     (["--seed", "-1"], "0 to 4294967295"),
     (["--num_gpus", "2"], "1: this version"),
-    (["--non_local", "7"], "0, 1, 5 or 10"),
+    (["--non_local", "7"], "0 .none., 1, 5 or 10"),
     (["--sub_sample", "perhaps"], "true or false"),
     (["--non_local", "\u00b2"], "cannot read"),
     (["--base_width", "1000000000"], "1 to 1024"),

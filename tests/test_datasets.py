@@ -222,7 +222,7 @@ def test_no_mirror_names_files_folder_reason_and_the_way_out(
 def test_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "data").write_bytes(b"kept")
     text = refused("mnist", str(tmp_path / "data"))
-    assert "--data_url must name a folder" in text
+    assert "it must name a folder that can be written" in text
     assert (tmp_path / "data").read_bytes() == b"kept"
 
 

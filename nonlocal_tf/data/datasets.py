@@ -227,7 +227,9 @@ def _mixture(name, folder, missing, foreign):
 
 
 def _download(name, folder, missing, mirrors):
-    make_folder(folder, "--data_url")
+    existed = os.path.isdir(folder)
+    make_folder(folder, "--data_url lacks {} to be downloaded, so it".format(
+        ", ".join(missing)))
     source = DATASETS[name]
     for place, file in enumerate(missing):
         packed = file + ".gz"
@@ -236,6 +238,8 @@ def _download(name, folder, missing, mirrors):
             download.fetch(packed, sha256, size,
                            tuple(mirrors) + source.mirrors, folder)
         except download.DownloadError as error:
+            if not existed and not os.listdir(folder):
+                os.rmdir(folder)
             raise UserError(
                 "{!r} must hold the four files of {}; missing: {}; and no "
                 "mirror gave {} ({}). Copy them there, plain or .gz, or train "

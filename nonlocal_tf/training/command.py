@@ -42,6 +42,8 @@ def run(arguments, program, description, platform):
 
 def _let_go_of_stdout():
     """Keeps a reader that is gone (`| head`) from changing the exit code."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

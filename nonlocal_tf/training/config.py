@@ -120,7 +120,7 @@ class TrainConfig:
         if "://" in value:
             raise _bad(name, "a local folder: copy remote files there first",
                        repr(value))
-        if name == "train_url" and (not value or set("[]*?\\") & set(value)):
+        if name == "train_url" and (not value or set("[]*?\\\n") & set(value)):
             raise _bad(name, "a folder's name without [ ] * ? \\",
                        repr(value))
 

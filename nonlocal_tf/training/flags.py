@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import os
 
 from absl import logging
 
@@ -25,22 +26,41 @@ def parse_flags(arguments, program, description):
     """A `TrainConfig` from command-line arguments.
 
     Flags may be written in any case and with "-" for "_". Those that nobody
-    declared (ModelArts adds some) are named in a warning and ignored.
+    declared (ModelArts adds some) are named in a warning and ignored, unless
+    they look like a slip of the pen.
 
     Raises:
-      UserError: a value cannot be read or is out of range.
+      UserError: a value cannot be read or is out of range, or an argument is
+        no flag but nearly one.
       SystemExit: after --help.
     """
     parser = _make_parser(program, description)
     typed = {_normalised(argument): argument for argument in arguments}
     known, unknown = parser.parse_known_args(
         [_normalised(argument) for argument in arguments])
+    _check_unknown(unknown, parser)
     if unknown:
         logging.warning(
             "Ignored, not flags of %s: %s", program, " ".join(
-                typed.get(argument, argument) + _guess(argument, parser)
-                for argument in unknown))
+                typed.get(argument, argument) for argument in unknown))
+    known.data_url = os.path.expanduser(known.data_url)
+    known.train_url = os.path.expanduser(known.train_url)
     return TrainConfig(**vars(known))
+
+
+def _check_unknown(unknown, parser):
+    """Raises where an argument is surely a slip: a near flag, a bare word."""
+    for before, argument in zip([""] + unknown, unknown):
+        name = "--" + argument.lstrip("-").partition("=")[0]
+        near = difflib.get_close_matches(
+            _normalised(name), parser._option_string_actions, 1, cutoff=0.85)
+        if near and argument.startswith("-"):
+            raise UserError("{} is no flag; did you mean {}? (--help lists "
+                            "the flags.)".format(argument, near[0]))
+        if not argument.startswith("-") and not before.startswith("--"):
+            raise UserError("Flags begin with --; got {!r} (--help lists the "
+                            "flags; quote what has a ; in it).".format(
+                                argument))
 
 
 def _make_parser(program, description):
@@ -80,10 +100,3 @@ def _normalised(argument):
         return argument
     name, equals, value = argument.partition("=")
     return "--" + name[2:].lower().replace("-", "_") + equals + value
-
-
-def _guess(argument, parser):
-    """ (did you mean --that?) where a declared flag is near."""
-    near = difflib.get_close_matches(
-        argument.partition("=")[0], parser._option_string_actions, 1)
-    return " (did you mean {}?)".format(near[0]) if near else ""

@@ -56,8 +56,9 @@ class Interrupt:
             self.signal = number
             with contextlib.suppress(OSError, ValueError):  # a closed stderr
                 sys.stderr.write(
-                    "\n{}: saving after this step, then leaving; Ctrl-C again "
-                    "leaves at once\n".format(signal.Signals(number).name))
+                    "\n{}: saving after this step, then leaving; another "
+                    "Ctrl-C leaves at once\n".format(
+                        signal.Signals(number).name))
                 sys.stderr.flush()
         elif number == signal.SIGINT:
             os._exit(128 + number)

@@ -144,8 +144,8 @@ class _Run:
     def _nothing_to_do(self):
         accuracy = self.progress.test_accuracy
         self.report.line(
-            "{} has done {} of {} steps{}: nothing is left to do. Raise "
-            "--epoch or --max_steps to go on, or give another --train_url."
+            "{} has done {} steps, {} were asked for{}: nothing is left to "
+            "do. Raise --epoch or --max_steps, or give another --train_url."
             .format(self.folder.prefix(self.step), self.step, self.last_step,
                     "" if accuracy is None else
                     ", test accuracy {:.2%}".format(accuracy)))
@@ -160,7 +160,10 @@ class _Run:
              "pixels; TensorFlow {} on {}".format(
                  config.resnet_size, format_placement(config.placement()),
                  self.graph.network.parameters(), config.image_size,
-                 tf.__version__, "GPU" if on_gpu else "CPU"))
+                 tf.__version__, "GPU" if on_gpu else "CPU" + (
+                     ", although an NVIDIA device is there: pip install "
+                     "'tensorflow[and-cuda]'"
+                     if os.path.exists("/dev/nvidia0") else "")))
         line("{}: {:,} training and {:,} test images in {}; epochs: {}, each "
              "{} steps of {} images".format(
                  config.dataset, len(self.data.train_labels),
@@ -237,8 +240,8 @@ class _Run:
         self.report.progress("epoch {}/{}  step {}/{}  loss {:.4f}{}".format(
             progress.epoch, self.config.epoch, progress.steps,
             self.epoch_steps, loss, rate and (
-                "  {:.1f} images/s  {} of training left".format(
-                    rate, duration(left / rate))) or ""))
+                "  {} left  {:.1f} images/s".format(
+                    duration(left / rate), rate)) or ""))
         if self.step % self.config.log_steps == 0:
             self.report.step({
                 "epoch": progress.epoch, "step": self.step,
@@ -294,10 +297,12 @@ class _Run:
                 self.config.epoch, self.step, self.progress.test_accuracy))
         else:
             line("Stopped {} after step {} of {}; the same command{} goes "
-                 "on. Tests follow whole epochs only.".format(
+                 "on.{}".format(
                      "by --max_steps" if self._is_done() else "by a signal",
                      self.step, self.total_steps,
-                     " with more --max_steps" if self._is_done() else ""))
+                     " with more --max_steps" if self._is_done() else "",
+                     " Tests follow whole epochs only."
+                     if self.progress.steps else ""))
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 

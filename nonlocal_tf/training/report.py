@@ -38,7 +38,7 @@ class Reporter:
         self.config_path = os.path.join(train_url, "config.json")
         self.events_path = os.path.join(train_url, "events")
         self._stream = stream or sys.stdout
-        self._live = self._stream.isatty()
+        self._live = bool(self._stream) and self._stream.isatty()
         self._live_shown = False
         self._last_progress = float("-inf")
         self._events = None
@@ -114,7 +114,7 @@ class Reporter:
                 ("checkpoint", checkpoint),
                 ("metrics", self.metrics_path),
                 ("settings", self.config_path),
-                ("TensorBoard", "tensorboard --logdir " + self.events_path)]:
+                ("TensorBoard", self.events_path)]:
             self.line("  {:12} {}".format(name, place))
 
     def step(self, record):
