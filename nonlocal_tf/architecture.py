@@ -100,6 +100,6 @@ def format_placement(placement):
 
 def _unknown(given, resnet_size, reason):
     return UserError(
-        "--non_local must be 0 (none), 1, 5 or 10 blocks, or a placement such as "
-        "'res3:0,2;res4:1' (counted from 0), for ResNet-{}; got {!r}: {}."
+        "--non_local must be 0 (none), 1, 5 or 10 blocks, or a placement such "
+        "as 'res3:0,2;res4:1' (counted from 0), for ResNet-{}; got {!r}: {}."
         .format(resnet_size, given, reason))
