@@ -38,7 +38,7 @@ def evaluate(session, graph, data, batch_size, go_on):
     Returns:
       A `TestResult`; None if `go_on` ended it.
     """
-    began = time.time()
+    began = time.monotonic()
     loss_sum, correct, done = 0.0, 0, 0
     for images, labels, valid in batches.test_batches(
             data.test_images, data.test_labels, batch_size):
@@ -50,4 +50,5 @@ def evaluate(session, graph, data, batch_size, go_on):
         loss_sum += float(np.sum(losses[:valid], dtype=np.float64))
         correct += int(np.sum(predictions[:valid] == labels[:valid]))
         done += valid
-    return TestResult(loss_sum / done, correct, done, time.time() - began)
+    return TestResult(
+        loss_sum / done, correct, done, time.monotonic() - began)

@@ -97,7 +97,7 @@ class _Run:
             os.path.join(config.train_url, "Model"))
         self.step = 0
         self.progress = Progress()
-        self.saved_at = time.time()
+        self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
 
     def train(self):
@@ -207,12 +207,13 @@ class _Run:
                 return
             self._train_step(images, labels)
             # After the last step one follows that knows of its report.
+            unsaved = time.monotonic() - self.saved_at
             if self.step < self.last_step and (
-                    time.time() - self.saved_at >= config.checkpoint_seconds):
+                    unsaved >= config.checkpoint_seconds):
                 self._save()
 
     def _train_step(self, images, labels):
-        began = time.time()
+        began = time.monotonic()
         graph, progress = self.graph, self.progress
         _, loss, correct = self.session.run(
             [graph.train_op, graph.loss, graph.correct],
@@ -224,7 +225,7 @@ class _Run:
                 "or go on from a checkpoint in {}.".format(
                     loss, self.step + 1, progress.epoch,
                     self.config.learning_rate, self.folder.path))
-        seconds = time.time() - began
+        seconds = time.monotonic() - began
         self.step += 1
         progress.add(float(loss), int(correct), len(labels), seconds,
                      timed=not self.first_step)
@@ -288,7 +289,7 @@ class _Run:
                 "Free some space and give the same command again; the earlier "
                 "checkpoints are whole.".format(
                     self.step, self.folder.path, storage.gist(error)))
-        self.saved_at = time.time()
+        self.saved_at = time.monotonic()
 
     def _finish(self):
         number, line = self.interrupt.signal, self.report.line

@@ -96,7 +96,7 @@ class Reporter:
 
     def progress(self, text):
         """Shows where the run is: a live line, or a line now and then."""
-        now = time.time()
+        now = time.monotonic()
         pause = _LIVE_SECONDS if self._live else _LOG_SECONDS
         if now - self._last_progress < pause:
             return
