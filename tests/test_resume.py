@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -16,6 +17,23 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("shallow")
+
+
+@pytest.fixture
+def finished(unbroken, tmp_path):
+    """A copy of the folder of a run of 16 steps, to be spoilt."""
+    folder = tmp_path / "finished"
+    shutil.copytree(str(unbroken[0]), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def longer(unbroken, tiny_set, tmp_path_factory):
+    """The bytes after a third epoch."""
+    folder = tmp_path_factory.mktemp("longer") / "copy"
+    shutil.copytree(str(unbroken[0]), str(folder))
+    return checkpoint_bytes(run_thin(
+        tiny_set, folder, epoch=3)[0].checkpoint)
 
 
 def test_newest_three_checkpoints_are_kept(tiny_set, tmp_path):
@@ -43,9 +61,8 @@ def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
 
 @pytest.mark.parametrize("files_in_place", [0, 1, 2])
 def test_a_crash_while_saving_loses_nothing(
-        unbroken, tiny_set, tmp_path, monkeypatch, files_in_place):
+        finished, longer, tiny_set, monkeypatch, files_in_place):
     """The process ends before the 1st, 2nd or 3rd file gets its name."""
-    run_thin(tiny_set, tmp_path, max_steps=3)
     calls = []
 
     def crash(path):
@@ -56,21 +73,19 @@ def test_a_crash_while_saving_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(storage, "sync", crash)
         with pytest.raises(SystemExit):
-            run_thin(tiny_set, tmp_path)
-    result, output = run_thin(tiny_set, tmp_path)
-    assert "Going on from" in output and "model.ckpt-3," in output
-    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
-        unbroken[1].checkpoint)
+            run_thin(tiny_set, finished, epoch=3)
+    result, output = run_thin(tiny_set, finished, epoch=3)
+    assert "Going on from" in output and "model.ckpt-16," in output
+    assert checkpoint_bytes(result.checkpoint) == longer
 
 
-def test_what_a_killed_process_left_is_removed(tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, max_steps=1)
+def test_what_a_killed_process_left_is_removed(tiny_set, finished):
     for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
                  "checkpoint.abc.part"):
-        (tmp_path / "Model" / name).write_text("half")
-    run_thin(tiny_set, tmp_path, max_steps=2)
-    names = os.listdir(str(tmp_path / "Model"))
-    assert not [name for name in names if "7" in name or "part" in name]
+        (finished / "Model" / name).write_text("half")
+    run_thin(tiny_set, finished, epoch=3, max_steps=18)
+    names = os.listdir(str(finished / "Model"))
+    assert not [name for name in names if "-7" in name or "part" in name]
 
 
 def test_the_end_by_max_steps_is_reported_after_a_crash(
@@ -95,10 +110,10 @@ def test_metrics_of_a_run_without_checkpoints_are_put_aside(
     assert len(records(tmp_path, "epoch")) == 1
 
 
-def test_a_changed_rate_is_said(tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, max_steps=1)
-    _, output = run_thin(tiny_set, tmp_path, max_steps=2, learning_rate=1e-3)
-    assert "changed: learning_rate 0.001 (was 0.003)" in output
+def test_a_changed_rate_is_said(tiny_set, finished):
+    _, output = run_thin(
+        tiny_set, finished, epoch=3, max_steps=17, learning_rate=1e-3)
+    assert "learning_rate 0.001 (was 0.003)" in output
 
 
 def test_max_steps_reports_the_part_of_the_epoch(tiny_set, tmp_path):
@@ -158,30 +173,27 @@ def edit_note(folder, step, **settings):
         json.dump(note, file)
 
 
-def test_a_checkpoint_of_other_variables_is_refused(tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, max_steps=1)
-    edit_note(tmp_path, 1, non_local="res3:0")
+def test_a_checkpoint_of_other_variables_is_refused(tiny_set, finished):
+    edit_note(finished, 16, non_local="res3:0")
     with pytest.raises(UserError) as error:
-        run_thin(tiny_set, tmp_path, non_local="res3:0")
+        run_thin(tiny_set, finished, epoch=3, non_local="res3:0")
     assert "missing resnet/res3/non_local_0/" in str(error.value)
 
 
-def test_other_data_is_refused(tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, max_steps=1)
-    edit_note(tmp_path, 1, data="00000000")
+def test_other_data_is_refused(tiny_set, finished):
+    edit_note(finished, 16, data="00000000")
     with pytest.raises(UserError, match="data 00000000 .now "):
-        run_thin(tiny_set, tmp_path)
+        run_thin(tiny_set, finished)
 
 
 @pytest.mark.parametrize("ending, content", [
     ("data-00000-of-00001", b"short"), ("index", b"short"), ("json", b"{"),
-    ("json", b"null"), ("json", b'{"step": 1}'), ("json", b'{"step": 2}')])
-def test_a_damaged_checkpoint_is_one_line(tiny_set, tmp_path, ending, content):
-    run_thin(tiny_set, tmp_path, max_steps=1)
-    path = tmp_path / "Model" / ("model.ckpt-1." + ending)
+    ("json", b"null"), ("json", b'{"step": 16}'), ("json", b'{"step": 2}')])
+def test_a_damaged_checkpoint_is_one_line(tiny_set, finished, ending, content):
+    path = finished / "Model" / ("model.ckpt-16." + ending)
     path.write_bytes(content)
     with pytest.raises(UserError, match="go on from an earlier one") as error:
-        run_thin(tiny_set, tmp_path)
+        run_thin(tiny_set, finished, epoch=3)
     assert "\n" not in str(error.value)
 
 
@@ -219,22 +231,22 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_set, tmp_path):
     assert not glob.glob(str(tmp_path / "Model" / "*.index"))
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoint(tiny_set, tmp_path):
+def test_a_full_disk_leaves_the_earlier_checkpoint(tiny_set, finished):
     """A limit on the size of files stands for the disk."""
-    result, _ = run_thin(tiny_set, tmp_path, max_steps=2)
-    before = checkpoint_bytes(result.checkpoint)
-    names = sorted(os.listdir(str(tmp_path / "Model")))
+    prefix = str(finished / "Model" / "model.ckpt-16")
+    before = checkpoint_bytes(prefix)
+    names = sorted(os.listdir(str(finished / "Model")))
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100000, former[1]))
     try:
         with pytest.raises(UserError, match="Free some space") as error:
-            run_thin(tiny_set, tmp_path)
+            run_thin(tiny_set, finished, epoch=3)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
-    assert "step 8 could not be written" in str(error.value)
+    assert "step 24 could not be written" in str(error.value)
     assert "\n" not in str(error.value)
-    assert sorted(os.listdir(str(tmp_path / "Model"))) == names
-    assert checkpoint_bytes(result.checkpoint) == before
+    assert sorted(os.listdir(str(finished / "Model"))) == names
+    assert checkpoint_bytes(prefix) == before
 
 
 def test_a_batch_larger_than_the_set_is_refused(tiny_set, tmp_path):
