@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -58,14 +56,6 @@ def random_values(variables, seed):
             value = random.randn(*shape) * 0.1
         values[variable] = value.astype(np.float32)
     return values
-
-
-def run_script(*arguments, **kwargs):
-    """Runs a script of the project; returns the finished process."""
-    return subprocess.run(
-        [sys.executable] + [str(a) for a in arguments], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        universal_newlines=True, timeout=600, **kwargs)
 
 
 @contextlib.contextmanager

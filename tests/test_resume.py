@@ -48,7 +48,7 @@ def test_newest_three_checkpoints_are_kept(tiny_set, tmp_path):
 
 
 def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
-    for steps in (3, 8, 13, 0):
+    for steps in (3, 8, 0):
         result, _ = run_thin(tiny_set, tmp_path, max_steps=steps)
     assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
         unbroken[1].checkpoint)
@@ -59,10 +59,10 @@ def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
     assert timeless[0] == timeless[1]
 
 
-@pytest.mark.parametrize("files_in_place", [0, 1, 2])
+@pytest.mark.parametrize("files_in_place", [1, 2])
 def test_a_crash_while_saving_loses_nothing(
         finished, longer, tiny_set, monkeypatch, files_in_place):
-    """The process ends before the 1st, 2nd or 3rd file gets its name."""
+    """The process ends before the 2nd or the 3rd file gets its name."""
     calls = []
 
     def crash(path):
@@ -101,13 +101,12 @@ def test_the_end_by_max_steps_is_reported_after_a_crash(
 
 
 def test_metrics_of_a_run_without_checkpoints_are_put_aside(
-        tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, epoch=1)
-    before = (tmp_path / "metrics.jsonl").read_text()
-    (tmp_path / "Model").rename(tmp_path / "Model.old")
-    run_thin(tiny_set, tmp_path, epoch=1, resume=False)
-    assert (tmp_path / "metrics.1.jsonl").read_text() == before
-    assert len(records(tmp_path, "epoch")) == 1
+        tiny_set, finished):
+    before = (finished / "metrics.jsonl").read_text()
+    (finished / "Model").rename(finished / "Model.old")
+    run_thin(tiny_set, finished, epoch=1, resume=False)
+    assert (finished / "metrics.1.jsonl").read_text() == before
+    assert len(records(finished, "epoch")) == 1
 
 
 def test_a_changed_rate_is_said(tiny_set, finished):
@@ -132,16 +131,15 @@ def test_a_finished_run_has_nothing_to_do(unbroken, tiny_set):
     assert checkpoint_bytes(result.checkpoint) == before
 
 
-def test_records_beyond_the_checkpoint_are_dropped(tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, max_steps=8)
-    with open(str(tmp_path / "metrics.jsonl"), "a") as file:
-        for step in (9, 10):            # of steps that no checkpoint holds
-            file.write(json.dumps({"kind": "step", "epoch": 2, "step": step,
+def test_records_beyond_the_checkpoint_are_dropped(tiny_set, finished):
+    with open(str(finished / "metrics.jsonl"), "a") as file:
+        for step in (17, 18):           # of steps that no checkpoint holds
+            file.write(json.dumps({"kind": "step", "epoch": 3, "step": step,
                                    "train_loss": -1.0}) + "\n")
         file.write('{"kind": "step", "ep')                  # cut by kill -9
-    run_thin(tiny_set, tmp_path)
-    steps = records(tmp_path, "step")
-    assert [record["step"] for record in steps] == list(range(1, 17))
+    run_thin(tiny_set, finished, epoch=3)
+    steps = records(finished, "step")
+    assert [record["step"] for record in steps] == list(range(1, 25))
     assert min(record["train_loss"] for record in steps) >= 0
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from support import ROOT, THIN, run_script
+from support import ROOT, THIN
 
 from nonlocal_tf.data import download
 from nonlocal_tf.training.command import run
@@ -46,12 +46,15 @@ def one_line(code, errors, *words):
         assert word in lines[0], lines[0]
 
 
-def test_a_first_run_of_an_epoch(tiny_set, tmp_path):
-    done = run_script("train_gpu.py", "--data_url", tiny_set, "--train_url",
-                      tmp_path, "--Epoch", "1", "--rank=0", *THIN)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch: 1\tLoss:" in done.stdout
-    assert "Ignored, not flags of train_gpu.py: --rank=0" in done.stderr
+@pytest.mark.usefixtures("shallow")
+def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
+    code = run(["--data_url", tiny_set, "--train_url", str(tmp_path),
+                "--Epoch", "1", "--rank=0", "--image_size", "28",
+                "--base_width", "4", "--non_local", "0", "--batchsize", "8"],
+               "train_gpu.py", "", "gpu")
+    output, errors = capfd.readouterr()
+    assert code == 0, errors
+    assert "Epoch: 1\tLoss:" in output
 
 
 @pytest.mark.parametrize("number, code", [
