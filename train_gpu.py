@@ -12,11 +12,8 @@ def main(arguments):
         from nonlocal_tf.training.command import run
         return run(arguments, "train_gpu.py", __doc__, platform="gpu")
     except ImportError as error:
-        sys.stderr.write(
-            "train_gpu.py: error: Python needs the packages of "
-            "requirements.txt; {} has not all of them ({}). Run `make demo` "
-            "and use .venv/bin/python, or pip install -r requirements.txt."
-            "\n".format(sys.executable, error))
+        from nonlocal_tf.errors import missing_packages
+        sys.stderr.write(missing_packages("train_gpu.py", error))
         return 2
 
 

@@ -156,10 +156,10 @@ class NonLocalBlock(tf.Module):
 
     def _pair_scores(self, theta, phi):
         """ReLU(w_f . [theta_i, phi_j]), [B, N, M]; Eq. 5."""
-        rows = self.theta_score(theta[:, :, tf.newaxis])    # [B, N, 1, 1]
-        columns = self.phi_score(phi[:, :, tf.newaxis])     # [B, M, 1, 1]
-        scores = tf.nn.relu(
-            rows[:, :, 0] + tf.transpose(columns[:, :, 0], [0, 2, 1]))
+        rows = self.theta_score(tf.expand_dims(theta, 2))   # [B, N, 1, 1]
+        columns = self.phi_score(tf.expand_dims(phi, 2))    # [B, M, 1, 1]
+        scores = tf.nn.relu(tf.squeeze(rows, 3) + tf.transpose(
+            tf.squeeze(columns, 3), [0, 2, 1]))             # [B, N, M]
         return scores * self.inner_channels ** -0.5 if self.scale else scores
 
 

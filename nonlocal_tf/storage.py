@@ -17,7 +17,7 @@ PARTIAL = ".part"               # ending of a file that is being written
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yields a binary file; on success it takes the place of `path`.
+    """Yields a binary file to write and read; it then becomes `path`.
 
     Args:
       path: the final place; its folder must exist.
@@ -29,7 +29,7 @@ def replacing(path):
         prefix=os.path.basename(path) + ".", suffix=PARTIAL,
         dir=os.path.dirname(path) or ".")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

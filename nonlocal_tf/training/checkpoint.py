@@ -40,13 +40,11 @@ class CheckpointFolder:
 
     def steps(self):
         """Steps of the whole checkpoints, ascending."""
-        found = [re.match(r"^model\.ckpt-(\d+)\.index$", name)
-                 for name in os.listdir(self.path)]
-        return sorted(int(match.group(1)) for match in found if match)
+        return steps_in(self.path)
 
     def prefix(self, step):
         """Path of a checkpoint without its endings."""
-        return os.path.join(self.path, "model.ckpt-{}".format(step))
+        return prefix_in(self.path, step)
 
     def save(self, session, saver, step, note):
         """Writes a checkpoint and removes those older than the newest three.
@@ -90,62 +88,96 @@ class CheckpointFolder:
                for name in names]))
 
     def note(self, step):
-        """What `save` was given beside the variables.
-
-        Raises:
-          UserError: the JSON file is missing, damaged or of another program.
-        """
-        path = self.prefix(step) + ".json"
-        try:
-            with open(path, encoding="utf-8") as file:
-                note = json.load(file)
-            if note["step"] != step:
-                raise ValueError("it is of step {}".format(note["step"]))
-            dict(**note["fixed"]), dict(**note["config"])
-            Progress(**note["progress"])
-            return note
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                "A checkpoint needs its own JSON file; {!r}: {}. Remove {}.* "
-                "to go on from an earlier one, or give another --train_url."
-                .format(path, storage.gist(error), self.prefix(step)))
+        """What `save` was given beside the variables; see `read_note`."""
+        return read_note(self.prefix(step), self._remedy(step))
 
     def restore(self, session, saver, step):
-        """Reads the variables of a checkpoint into the session.
+        """Reads every variable of the default graph; see `restore`."""
+        wanted = tf1.global_variables()
+        restore(session, saver, wanted, self.prefix(step), self._remedy(step),
+                exact=True)
 
-        Raises:
-          UserError: it holds other variables than the graph, or is damaged.
-        """
-        prefix = self.prefix(step)
-        try:
-            stored = tf1.train.load_checkpoint(
-                prefix).get_variable_to_shape_map()
-            _check_variables(prefix, stored)
-            saver.restore(session, prefix)
-        except (tf.errors.OpError, ValueError) as error:
-            raise UserError(
-                "Checkpoint {!r} cannot be read ({}). Remove {}.* to go on "
-                "from an earlier one, or give another --train_url.".format(
-                    prefix, type(error).__name__, prefix))
+    def _remedy(self, step):
+        return ("Remove {}.* to go on from an earlier one, or give another "
+                "--train_url.".format(self.prefix(step)))
 
 
-def _check_variables(prefix, stored):
-    """Compares names and shapes with those of the default graph."""
+def steps_in(folder):
+    """Steps of the whole checkpoints in a folder, ascending."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = [re.match(r"^model\.ckpt-(\d+)\.index$", name) for name in names]
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def prefix_in(folder, step):
+    """Path of a checkpoint without its endings."""
+    return os.path.join(folder, "model.ckpt-{}".format(step))
+
+
+def read_note(prefix, remedy):
+    """The JSON object beside the variables: see `CheckpointFolder.save`.
+
+    Args:
+      prefix: path of the checkpoint, without its endings.
+      remedy: what to do if it cannot be read, a sentence for the error.
+    Raises:
+      UserError: the JSON file is missing, damaged or of another program.
+    """
+    path = prefix + ".json"
+    try:
+        with open(path, encoding="utf-8") as file:
+            note = json.load(file)
+        number = re.search(r"-(\d+)$", prefix)
+        if number and note["step"] != int(number.group(1)):
+            raise ValueError("it is of step {}".format(note["step"]))
+        dict(**note["fixed"]), dict(**note["config"])
+        Progress(**note["progress"])
+        return note
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "A checkpoint needs its own JSON file; {!r}: {}. {}".format(
+                path, storage.gist(error), remedy))
+
+
+def restore(session, saver, variables, prefix, remedy, exact):
+    """Reads the variables of a checkpoint into the session.
+
+    Args:
+      session, saver: hold the variables.
+      variables: those that the saver reads.
+      prefix, remedy: see `read_note`.
+      exact: whether the checkpoint may hold no others.
+    Raises:
+      UserError: it holds other variables than the graph, or is damaged.
+    """
+    try:
+        stored = tf1.train.load_checkpoint(
+            prefix).get_variable_to_shape_map()
+        _check_variables(prefix, stored, variables, remedy, exact)
+        saver.restore(session, prefix)
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(
+            "Checkpoint {!r} cannot be read ({}). {}".format(
+                prefix, type(error).__name__, remedy))
+
+
+def _check_variables(prefix, stored, variables, remedy, exact):
+    """Compares names and shapes with those of the graph."""
     wanted = {variable.op.name: variable.shape.as_list()
-              for variable in tf1.global_variables()}
+              for variable in variables}
+    extra = sorted(set(stored) - set(wanted)) if exact else []
     differing = (
         ["missing " + name for name in sorted(set(wanted) - set(stored))]
-        + ["extra " + name for name in sorted(set(stored) - set(wanted))]
+        + ["extra " + name for name in extra]
         + ["{} is {}, not {}".format(name, stored[name], wanted[name])
            for name in sorted(set(wanted) & set(stored))
            if list(stored[name]) != wanted[name]])
     if differing:
         raise UserError(
             "Checkpoint {!r} is of another network; {} variables differ: {}{}."
-            " Give the flags that it was trained with, or another "
-            "--train_url.".format(
+            " Give the flags that it was trained with. {}".format(
                 prefix, len(differing), "; ".join(differing[:6]),
-                "; ..." if len(differing) > 6 else ""))
+                "; ..." if len(differing) > 6 else "", remedy))
 
 
 def check_settings(prefix, stored, wanted):

@@ -1,25 +1,17 @@
 """The command line: flags to a `TrainConfig`."""
 
-import argparse
 import dataclasses
 import difflib
 import os
 
 from absl import logging
 
+from nonlocal_tf.command import Parser, boolean, normalised
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.config import TrainConfig
 
 # As existing commands spell them; any case and "-" for "_" is also taken.
 _SHOWN_SPELLINGS = {"epoch": ["--Epoch", "--epoch"]}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports in one line, as every error of this package."""
-
-    def error(self, message):
-        raise UserError("{} (--help lists the flags).".format(
-            message[0].upper() + message[1:]))
 
 
 def parse_flags(arguments, program, description):
@@ -35,9 +27,9 @@ def parse_flags(arguments, program, description):
       SystemExit: after --help.
     """
     parser = _make_parser(program, description)
-    typed = {_normalised(argument): argument for argument in arguments}
+    typed = {normalised(argument): argument for argument in arguments}
     known, unknown = parser.parse_known_args(
-        [_normalised(argument) for argument in arguments])
+        [normalised(argument) for argument in arguments])
     _check_unknown(unknown, parser)
     if unknown:
         logging.warning(
@@ -53,7 +45,7 @@ def _check_unknown(unknown, parser):
     for before, argument in zip([""] + unknown, unknown):
         name = "--" + argument.lstrip("-").partition("=")[0]
         near = difflib.get_close_matches(
-            _normalised(name), parser._option_string_actions, 1, cutoff=0.85)
+            normalised(name), parser._option_string_actions, 1, cutoff=0.85)
         if near and argument.startswith("-"):
             raise UserError("{} is no flag; did you mean {}? (--help lists "
                             "the flags.)".format(argument, near[0]))
@@ -64,7 +56,7 @@ def _check_unknown(unknown, parser):
 
 
 def _make_parser(program, description):
-    parser = _Parser(
+    parser = Parser(
         prog=program, description=description, allow_abbrev=False)
     for field in dataclasses.fields(TrainConfig):
         names = _SHOWN_SPELLINGS.get(field.name, ["--" + field.name])
@@ -74,7 +66,7 @@ def _make_parser(program, description):
             text += " (default: %(default)s)"
         kind = {"type": field.type, "metavar": field.type.__name__.upper()}
         if field.type is bool:
-            kind = {"type": _boolean, "nargs": "?", "const": True,
+            kind = {"type": boolean, "nargs": "?", "const": True,
                     "metavar": "true|false"}
         if field.metadata["choices"]:
             del kind["metavar"]
@@ -82,21 +74,3 @@ def _make_parser(program, description):
             *names, dest=field.name, default=field.default, help=text,
             choices=field.metadata["choices"], **kind)
     return parser
-
-
-def _boolean(text):
-    """true, yes, on, 1 or false, no, off, 0, in any case."""
-    if text.lower() in ("true", "yes", "on", "1"):
-        return True
-    if text.lower() in ("false", "no", "off", "0"):
-        return False
-    raise argparse.ArgumentTypeError(
-        "must be true or false, not {!r}".format(text))
-
-
-def _normalised(argument):
-    """--Batch-Size=8 as --batch_size=8; anything else as it is."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return "--" + name[2:].lower().replace("-", "_") + equals + value

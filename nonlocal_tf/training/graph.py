@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from nonlocal_tf.layers import variable, warm_up_momentum
+from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
 from nonlocal_tf.resnet import DIGIT_SIZE, ResNet
 
 tf1 = tf.compat.v1
@@ -41,11 +41,7 @@ class TrainGraph:
         self.labels = tf1.placeholder(tf.int32, shape[:1], "labels")
         self.step = variable(
             tf.zeros([], tf.int64), "global_step", trainable=False)
-        self.network = ResNet(
-            config.resnet_size, config.placement(), config.inner_ratio,
-            config.instantiation, config.sub_sample, config.scale,
-            image_size=config.image_size, base_width=config.base_width,
-            momentum=warm_up_momentum(self.step))
+        self.network = make_network(config, warm_up_momentum(self.step))
         self._build_training(config, total_steps, platform)
         self._build_test()
         self.weights_norm = tf.linalg.global_norm(
@@ -71,6 +67,15 @@ class TrainGraph:
         logits = self.network(self.images, is_training=False)
         self.test_losses = _cross_entropy(logits, self.labels)
         self.test_predictions = _classes(logits)
+
+
+def make_network(config, momentum=MOMENTUM):
+    """The `ResNet` that a `TrainConfig` describes."""
+    return ResNet(
+        config.resnet_size, config.placement(), config.inner_ratio,
+        config.instantiation, config.sub_sample, config.scale,
+        image_size=config.image_size, base_width=config.base_width,
+        momentum=momentum)
 
 
 def learning_rate(config, step, total_steps):
