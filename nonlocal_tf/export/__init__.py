@@ -1,0 +1,1 @@
+"""From a checkpoint to scored results of the device."""

@@ -1,0 +1,217 @@
+"""A session's graph as a GraphDef of constants that TensorFlow 1.15 reads.
+
+Three passes. `freeze`: what does not depend on a placeholder (variables, the
+concatenated kernels of a block) becomes one constant each. `fold_batch_norm`:
+batch norm behind a convolution goes into its kernel and a bias. `sorted_nodes`
+keeps the nodes that the outputs need, each behind its inputs.
+"""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import graphdef
+
+tf1 = tf.compat.v1
+
+# TensorFlow 1.15's TF_GRAPH_DEF_VERSION: what the file is made for.
+PRODUCER = 134
+_BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_VARIABLE_READS = ("ReadVariableOp", "Identity")
+
+
+def known_operations():
+    """What atc_ops.txt says: operation -> (who takes it, attributes).
+
+    The attributes are those of TensorFlow 1.15; None where it has no such
+    operation.
+    """
+    path = os.path.join(os.path.dirname(__file__), "atc_ops.txt")
+    table = {}
+    with open(path, encoding="ascii") as file:
+        for line in file:
+            words = line.split()
+            if words and words[0] != "#":
+                attributes = None if words[2] == "?" else {
+                    word for word in words[2:] if word != "-"}
+                table[words[0]] = (words[1], attributes)
+    return table
+
+
+def freeze(session, outputs):
+    """The part of a session's graph that `outputs` need, without variables.
+
+    Args:
+      session: holds the variables; its graph is only read.
+      outputs: operations. They keep their names.
+    Returns:
+      A GraphDef: placeholders, constants and what lies between; no variables,
+      no control inputs, no devices, and no attribute that TensorFlow 1.15
+      does not know.
+    Raises:
+      UserError: an operation needs an attribute that 1.15 does not have.
+    """
+    order = graphdef.topological(
+        outputs, lambda operation: [each.op for each in operation.inputs])
+    live = set()                        # depends on a placeholder
+    for operation in order:
+        if operation.type == "Placeholder" or any(
+                tensor.op in live for tensor in operation.inputs):
+            live.add(operation)
+    passed = {}                         # Identity's result -> its input
+    frontier = []
+    for operation in order:
+        if operation in live:
+            if operation.type == "Identity" and operation not in outputs:
+                tensor = operation.inputs[0]
+                passed[operation.outputs[0].name] = passed.get(
+                    tensor.name, tensor)
+            frontier.extend(tensor for tensor in operation.inputs
+                            if tensor.op not in live)
+    values = session.run({tensor.name: tensor for tensor in frontier})
+    graph_def = tf1.GraphDef()
+    graph_def.versions.producer = PRODUCER
+    names = {tensor.name: _constant_name(tensor) for tensor in frontier}
+    constants = {names[tensor]: value for tensor, value in values.items()}
+    graph_def.node.extend(
+        graphdef.const_node(name, constants[name])
+        for name in sorted(constants))
+    known = known_operations()
+    for operation in order:
+        if operation in live and operation.outputs[0].name not in passed:
+            node = graph_def.node.add()
+            node.CopyFrom(_plain_node(operation, known))
+            for tensor in operation.inputs:
+                tensor = passed.get(tensor.name, tensor)
+                node.input.append(
+                    names.get(tensor.name) or _input_name(tensor))
+    return sorted_nodes(graph_def, [output.name for output in outputs])
+
+
+def _constant_name(tensor):
+    """The variable's name for a variable's value, else the operation's."""
+    operation = tensor.op
+    while operation.type in _VARIABLE_READS and operation.inputs:
+        operation = operation.inputs[0].op
+    if operation.type in ("VarHandleOp", "VariableV2") or (
+            tensor.value_index == 0 and operation is tensor.op):
+        return operation.name
+    return _input_name(tensor).replace(":", "_")
+
+
+def _input_name(tensor):
+    """As an input in a NodeDef: without ":0"."""
+    return tensor.name[:-2] if tensor.name.endswith(":0") else tensor.name
+
+
+def _plain_node(operation, known):
+    """Its NodeDef without inputs, device and attributes new since 1.15."""
+    node = tf1.NodeDef(name=operation.name, op=operation.type)
+    allowed = known.get(operation.type, (None, None))[1]
+    if allowed is None:
+        raise UserError(
+            "Each operation must be known to ATC and to TensorFlow 1.15; {!r} "
+            "is a {}. Freeze with TensorFlow 1.15 or 2.6.".format(
+                operation.name, operation.type))
+    defaults = {attribute.name: attribute.default_value
+                for attribute in operation.op_def.attr}
+    for name, value in operation.node_def.attr.items():
+        if name in allowed:
+            node.attr[name].CopyFrom(value)
+        elif not name.startswith("_") and value != defaults.get(name):
+            raise UserError(
+                "TensorFlow 1.15 does not know the attribute {} of {!r} ({}), "
+                "which is not at its default. Freeze with TensorFlow 1.15 or "
+                "2.6.".format(name, operation.name, operation.type))
+    return node
+
+
+def fold_batch_norm(graph_def, outputs):
+    """Puts batch norm behind a convolution into its kernel and a bias.
+
+    norm(conv(x, K) + b) = conv(x, K s) + (b - mean) s + beta, with
+    s = gamma / sqrt(variance + epsilon), computed in float64.
+
+    Args:
+      graph_def: as `freeze` gives it; it is left as it was.
+      outputs: names of nodes.
+    Returns:
+      A new GraphDef, and the number of batch norms that are gone.
+    """
+    folded = tf1.GraphDef()
+    folded.CopyFrom(graph_def)
+    nodes = graphdef.by_name(folded)
+    readers = {}
+    for node in folded.node:
+        for name in node.input:
+            readers.setdefault(graphdef.source(name), []).append(node)
+    count, added = 0, []
+    for norm in folded.node:
+        parts = _foldable(norm, nodes, readers, outputs)
+        if parts is None:
+            continue
+        convolution, kernel, bias = parts
+        scale, shift = _affine(norm, nodes)
+        kernel_name = norm.name + "/folded_kernel"
+        bias_name = norm.name + "/folded_bias"
+        added.append(graphdef.const_node(
+            kernel_name, (kernel * scale).astype(np.float32)))
+        added.append(graphdef.const_node(
+            bias_name, (bias * scale + shift).astype(np.float32)))
+        convolution.input[1] = kernel_name
+        data_type = norm.attr["T"].type
+        norm.Clear()
+        norm.name, norm.op = bias_name[:-len("/folded_bias")], "BiasAdd"
+        norm.input.extend([convolution.name, bias_name])
+        norm.attr["T"].type = data_type
+        norm.attr["data_format"].s = b"NHWC"
+        count += 1
+    folded.node.extend(added)
+    return sorted_nodes(folded, outputs), count
+
+
+def _foldable(norm, nodes, readers, outputs):
+    """Convolution, kernel and bias in front of `norm`; None if it stays."""
+    if norm.op not in _BATCH_NORMS or norm.attr["is_training"].b or (
+            norm.attr["data_format"].s != b"NHWC"):
+        return None
+    if any(":" in name for reader in readers.get(norm.name, [])
+           for name in reader.input if graphdef.source(name) == norm.name):
+        return None                     # somebody reads its statistics
+
+    def feeds_norm_alone(node):
+        return len(readers[node.name]) == 1 and node.name not in outputs
+
+    before, bias = nodes.get(norm.input[0]), 0.0
+    if before is not None and before.op == "BiasAdd" and (
+            feeds_norm_alone(before)):
+        bias = graphdef.array_of(nodes[before.input[1]])
+        before = nodes.get(before.input[0])
+    if before is None or before.op != "Conv2D" or not (
+            feeds_norm_alone(before)):
+        return None
+    constants = [nodes[name] for name in [before.input[1]] + norm.input[1:5]]
+    if bias is None or any(node.op != "Const" for node in constants):
+        return None
+    kernel = graphdef.array_of(constants[0]).astype(np.float64)
+    return before, kernel, bias
+
+
+def _affine(norm, nodes):
+    """scale and shift of a batch norm in inference, float64 [C]."""
+    gamma, beta, mean, variance = [
+        graphdef.array_of(nodes[name]).astype(np.float64)
+        for name in norm.input[1:5]]
+    scale = gamma / np.sqrt(variance + norm.attr["epsilon"].f)
+    return scale, beta - mean * scale
+
+
+def sorted_nodes(graph_def, outputs):
+    """The nodes that `outputs` (names) need, each behind its inputs."""
+    nodes = graphdef.by_name(graph_def)
+    result = tf1.GraphDef(versions=graph_def.versions)
+    result.node.extend(
+        nodes[name] for name in graphdef.needed(graph_def, outputs))
+    return result

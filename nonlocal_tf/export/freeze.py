@@ -1,0 +1,284 @@
+"""Freezes a checkpoint for Ascend's ATC, and checks the file before it says so.
+
+A separate inference graph is built, restored, frozen, folded and written; the
+file is read back and must answer as the network does, on test images, before
+it takes its place.
+"""
+
+import dataclasses
+import hashlib
+import os
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from nonlocal_tf import storage
+from nonlocal_tf.command import say
+from nonlocal_tf.data import batches, datasets
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import (
+    checks,
+    deploy,
+    fold,
+    graphdef,
+    inference,
+    layout,
+    run,
+)
+
+tf1 = tf.compat.v1
+
+TOLERANCE = 1e-4                # largest difference of a logit that passes
+_ROW = 32                       # predictions that are printed
+
+
+class Samples(NamedTuple):
+    """What the file is compared on."""
+
+    images: np.ndarray                  # uint8 [N, 28, 28, 1]
+    labels: np.ndarray                  # int32 [N]; None: random images
+
+
+class Comparison(NamedTuple):
+    """The live network and the file on the same images."""
+
+    difference: float                   # largest, of a logit
+    largest: float                      # largest logit of the live network
+    classes: np.ndarray                 # int32 [N], by the file
+    flips: int                          # classes that differ beyond a tie
+
+
+class Frozen(NamedTuple):
+    """A file that passed."""
+
+    graph_def: object
+    size: int                           # bytes
+    sha256: str
+    folded: int                         # batch norms that are gone
+    compared: Comparison
+
+
+def freeze(flags):
+    """Writes the file; returns the exit code.
+
+    Raises:
+      UserError: one line; no file is written or changed.
+    """
+    tf1.logging.set_verbosity(tf1.logging.ERROR)
+    found = inference.find(flags.train_url, flags.checkpoint, flags.image_size)
+    config = found.config
+    path = _output_path(flags, found.prefix)
+    samples = _samples(flags, config)
+    say("Freezing {}: step {}, ResNet-{}, {} pixels; compared on {} {} "
+        "images".format(
+            found.prefix, found.step, config.resnet_size, config.image_size,
+            len(samples.images), "random" if samples.labels is None
+            else "test"))
+    storage.make_folder(os.path.dirname(path) or ".", "--output")
+    try:
+        with tf.Graph().as_default(), tf1.Session() as session:
+            graph = inference.InferenceGraph(
+                config, flags.batchsize or None, flags.input_layout,
+                flags.with_probabilities)
+            graph.restore(session, found.prefix)
+            frozen = _write(session, graph, path, samples.images)
+        _report(path, frozen, samples, flags, config)
+        if flags.check_fp16:
+            _report_fp16(frozen, samples)
+    except (OSError, MemoryError, tf.errors.OpError) as error:
+        raise UserError(
+            "The frozen graph could not be made: {}. Free some space or "
+            "memory, lower --batchsize, or name another --output.".format(
+                storage.gist(error)))
+    _say_what_is_next(path, flags, config)
+    return 0
+
+
+def _output_path(flags, prefix):
+    """The file to write."""
+    if not flags.output:
+        parent = flags.train_url if not flags.checkpoint else (
+            os.path.dirname(os.path.dirname(prefix)) or ".")
+        return os.path.join(parent, "PB_Model", "model.pb")
+    if os.path.isdir(flags.output) or flags.output.endswith("/"):
+        return os.path.join(flags.output, "model.pb")
+    if not flags.output.endswith(".pb"):
+        raise UserError("--output must be a folder or a file that ends in "
+                        ".pb; got {!r}.".format(flags.output))
+    return flags.output
+
+
+def _samples(flags, config):
+    """The test images to compare on."""
+    if flags.test_images == 0:
+        random = np.random.RandomState(0)
+        return Samples(random.randint(0, 256, (_ROW, 28, 28, 1)).astype(
+            np.uint8), None)
+    name = flags.dataset or config.dataset
+    config = dataclasses.replace(
+        config, dataset=name, data_url=flags.data_url or (
+            config.data_url if name == config.dataset else ""))
+    try:
+        images, labels = datasets.load_test(
+            name, config.data_folder(), config.mirrors())
+    except UserError as error:
+        raise UserError(
+            "{} (For freeze_pb.py the two test files are enough; "
+            "--test_images 0 does without them.)".format(error))
+    # About a minute on two cores: the cost grows with the image's area.
+    count = flags.test_images or max(
+        _ROW, _ROW * 224 ** 2 // config.image_size ** 2)
+    return Samples(images[:count], labels[:count])
+
+
+def _write(session, graph, path, images):
+    """Writes, reads back and compares; returns a `Frozen`."""
+    names = [operation.name for operation in graph.outputs]
+    live = np.concatenate([
+        session.run(graph.logits, {graph.input: batch})[:valid]
+        for batch, valid in _batches(images, graph.input.shape)])
+    plain = fold.freeze(session, graph.outputs)
+    folded, count = fold.fold_batch_norm(plain, names)
+    with storage.replacing(path) as file:
+        frozen = _write_once(file, path, folded, count, live, images)
+        compared = frozen.compared
+        if compared.flips or not compared.difference <= TOLERANCE:
+            # The plain graph has the network's own operations.
+            frozen = _write_once(file, path, plain, 0, live, images)
+            _check_answers(frozen.compared, path, len(images))
+        _check_for_atc(frozen.graph_def, names)
+    return frozen
+
+
+def _write_once(file, path, graph_def, folded, live, images):
+    """Replaces the content of `file` and compares what it then holds."""
+    file.seek(0)
+    file.truncate()
+    file.write(graph_def.SerializeToString(deterministic=True))
+    file.seek(0)
+    data = file.read()
+    again = graphdef.parse(data, path)
+    return Frozen(again, len(data), hashlib.sha256(data).hexdigest(), folded,
+                  _compare(again, live, images))
+
+
+def _check_answers(compared, path, count):
+    """What is left is the network's own sensitivity to the order of sums."""
+    limit = TOLERANCE * max(1.0, compared.largest)
+    if compared.flips or not compared.difference <= limit:
+        raise UserError(
+            "The file must answer as the network does; logits differ by {:.2g}"
+            " (the largest is {:.2g}), {} of {} classes are others; {!r} is as "
+            "it was. Are the weights finite? Else train anew with --scale."
+            .format(compared.difference, compared.largest, compared.flips,
+                    count, path))
+
+
+def _batches(images, shape):
+    """Yields inputs for a placeholder's shape, and how many images count."""
+    sizes = shape.as_list()
+    kind = "image" if len(sizes) == 4 else "flat"
+    for batch, _, valid in batches.test_batches(
+            images, np.zeros(len(images), np.int32), sizes[0] or _ROW):
+        yield layout.prepare(batch, sizes[1], kind), valid
+
+
+def _compare(graph_def, live, images):
+    """A `Comparison` of the file with the live network's logits."""
+    logits, classes = _answers(graph_def, images)
+    margins = np.diff(np.sort(live, axis=1)[:, -2:], axis=1)[:, 0]
+    difference = float(np.abs(logits - live).max())
+    others = classes != live.argmax(axis=1)
+    return Comparison(
+        difference, float(np.abs(live).max()), classes,
+        int(np.sum(others & ~(margins <= 2 * difference))))
+
+
+def _answers(graph_def, images, feed=lambda batch: batch):
+    """Logits [N, 10] and classes [N] of a frozen graph."""
+    node, = graphdef.placeholders(graph_def)
+    shape = tf.TensorShape(graphdef.declared_shape(node))
+    prepared = list(_batches(images, shape))
+    results = run.predict(
+        graph_def, ({layout.INPUT + ":0": feed(batch)}
+                    for batch, _ in prepared),
+        [run.logits_name(graph_def, layout.OUTPUT), layout.OUTPUT])
+    logits, classes = zip(*[
+        (each[0][:valid], each[1][:valid])
+        for each, (_, valid) in zip(results, prepared)])
+    return np.concatenate(logits), np.concatenate(classes)
+
+
+def _check_for_atc(graph_def, names):
+    """Our own file must pass our own preflight."""
+    for finding in checks.examine(graph_def, checks.Request(
+            out_nodes=names, dynamic=True)):
+        if finding.level == checks.REJECT:
+            raise UserError("ATC would reject the graph at {!r}: {}. {}".format(
+                finding.node, finding.reason, finding.remedy))
+
+
+def _report(path, frozen, samples, flags, config):
+    """What was written, and how it does on the test images."""
+    batch = flags.batchsize or "B"
+    shape = [batch] + layout.shape(
+        config.image_size, 0, flags.input_layout)[1:]
+    compared = frozen.compared
+    say("{}: {:,} bytes, {} nodes, SHA-256 {}".format(
+        path, frozen.size, len(frozen.graph_def.node), frozen.sha256))
+    say("  input:0          float32 [{}], 0 to 1".format(
+        ", ".join(map(str, shape))))
+    say("  output:0         int32 [{}], the class".format(batch))
+    if flags.with_probabilities:
+        say("  probabilities:0  float32 [{}, 10]".format(batch))
+    say("Batch norms folded into convolutions: {}. Read back and compared "
+        "with the network: logits differ by at most {:.1e} (largest {:.3g}), "
+        "classes are equal.".format(
+            frozen.folded, compared.difference, compared.largest))
+    if samples.labels is not None:
+        right = int(np.sum(compared.classes == samples.labels))
+        say(" ".join(map(str, compared.classes[:_ROW])))
+        say("gt")
+        say(" ".join(map(str, samples.labels[:_ROW])))
+        say("accuracy {:.2%} ({} of {} test images)".format(
+            right / len(samples.labels), right, len(samples.labels)))
+
+
+def _report_fp16(frozen, samples):
+    """How many classes change when everything is rounded to fp16."""
+    logits, classes = _answers(
+        run.rounded_to_fp16(frozen.graph_def), samples.images,
+        lambda batch: batch.astype(np.float16).astype(np.float32))
+    count = len(classes)
+    changed = int(np.sum(classes != frozen.compared.classes))
+    text = "fp16: {} of {} classes change".format(changed, count)
+    if samples.labels is not None:
+        right = int(np.sum(classes == samples.labels))
+        text += "; accuracy {:.2%} ({} of {})".format(
+            right / count, right, count)
+    lost = int(np.sum(~np.isfinite(logits).all(axis=1)))
+    if lost:
+        text += ("; {} images overflow fp16 (65504): compile with "
+                 "--precision_mode=allow_fp32_to_fp16 or must_keep_origin_dtype"
+                 .format(lost))
+    say(text)
+
+
+def _say_what_is_next(path, flags, config):
+    """The lines to paste."""
+    shape = layout.shape(
+        config.image_size, flags.batchsize or None, flags.input_layout)
+    outputs = [layout.OUTPUT] + (
+        [layout.PROBABILITIES] if flags.with_probabilities else [])
+    say()
+    say("Next, the inputs here; atc and msame where Ascend's toolkit is:")
+    for line in (deploy.bins_command(shape, config),
+                 deploy.atc_command(path, shape, outputs, flags.soc_version),
+                 deploy.msame_command(path, shape),
+                 deploy.score_command()):
+        say("  " + line)
+    size = shape[0] or deploy.LARGEST_BATCH
+    say("Each .bin must have {:,} bytes: {} float32.".format(
+        deploy.bin_bytes([size] + shape[1:]),
+        " x ".join(map(str, [size] + shape[1:]))))

@@ -1,0 +1,163 @@
+"""Frozen graphs: reading a .pb file, and what its nodes say."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from nonlocal_tf.errors import UserError
+
+tf1 = tf.compat.v1
+
+LIMIT = 2 ** 31 - 1             # bytes; protobuf's own limit
+_OTHERS = (                     # first bytes of what people take for a .pb
+    (b"node {", "text; ATC wants the binary form"),
+    (b"node:", "text; ATC wants the binary form"),
+    (b"\x89HDF", "an HDF5 file of Keras"),
+    (b"PK\x03\x04", "a zip or .keras file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"IMOD", "an .om, which ATC has already made"),
+)
+
+
+def read(path):
+    """Reads a binary GraphDef.
+
+    Raises:
+      UserError: there is no such file, or it is something else.
+    """
+    try:
+        size = os.path.getsize(path)
+        if size > LIMIT:
+            raise _unusable(path, "{:,} bytes".format(size),
+                            "A GraphDef has at most {:,}.".format(LIMIT))
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UserError(
+            "A frozen graph must be a file that can be read; {!r}: {}. Make "
+            "it with freeze_pb.py, or name another.".format(
+                path, error.strerror or error))
+    return parse(data, path)
+
+
+def parse(data, path):
+    """A GraphDef from its bytes; `path` is for the error."""
+    if not data:
+        raise _unusable(path, "empty")
+    for start, kind in _OTHERS:
+        if data.lstrip().startswith(start):
+            raise _unusable(path, kind)
+    graph_def = tf1.GraphDef()
+    try:
+        graph_def.ParseFromString(data)
+    except Exception as error:      # DecodeError's home differs by protobuf
+        if type(error).__name__ != "DecodeError":
+            raise
+        raise _unusable(path, "cut short, or something else")
+    if not graph_def.node or not all(
+            node.name and node.op for node in graph_def.node):
+        raise _unusable(path, "something else (a SavedModel?)")
+    return graph_def
+
+
+def _unusable(path, what, then="Make one with freeze_pb.py."):
+    return UserError("A frozen graph must be a binary GraphDef; {!r} is {}. "
+                     "{}".format(path, what, then))
+
+
+def load(graph_def, path):
+    """Imports a GraphDef into the default graph.
+
+    Raises:
+      UserError: this TensorFlow refuses it.
+    """
+    copy = tf1.GraphDef()               # the import adds default attributes
+    copy.CopyFrom(graph_def)
+    try:
+        tf1.import_graph_def(copy, name="")
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        raise UserError("TensorFlow {} cannot load {!r}: {}".format(
+            tf.__version__, path, str(error).split("\n")[0][:200]))
+
+
+def source(name):
+    """The node that an input names: "a:1" and "^a" give "a"."""
+    return name.lstrip("^").split(":")[0]
+
+
+def by_name(graph_def):
+    """Name -> node; the last of those that share one."""
+    return {node.name: node for node in graph_def.node}
+
+
+def topological(roots, inputs):
+    """The items that `roots` need, each behind its inputs.
+
+    Args:
+      roots: hashable items, in the order in which they matter.
+      inputs: item -> list of items.
+    """
+    order, done = [], set()
+    waiting = [(item, False) for item in reversed(list(roots))]
+    while waiting:
+        item, ready = waiting.pop()
+        if ready:
+            order.append(item)
+        elif item not in done:
+            done.add(item)
+            waiting.append((item, True))
+            waiting.extend(
+                (each, False) for each in reversed(list(inputs(item))))
+    return order
+
+
+def needed(graph_def, outputs):
+    """Names of the nodes that `outputs` (names) need, inputs first."""
+    nodes = by_name(graph_def)
+
+    def inputs(name):
+        return [each for each in map(source, nodes[name].input)
+                if each in nodes]
+
+    return topological([name for name in outputs if name in nodes], inputs)
+
+
+def leaves(graph_def):
+    """Nodes whose results nobody reads, in the file's order."""
+    read_by_others = {
+        source(name) for node in graph_def.node for name in node.input}
+    return [node for node in graph_def.node if node.name not in read_by_others
+            and node.op not in ("Const", "Placeholder", "NoOp", "Assert")]
+
+
+def placeholders(graph_def):
+    """The Placeholder nodes in the file's order."""
+    return [node for node in graph_def.node if node.op == "Placeholder"]
+
+
+def declared_shape(node):
+    """Of a Placeholder: a list with None where unknown; None: no rank."""
+    shape = node.attr["shape"].shape
+    if "shape" not in node.attr or shape.unknown_rank:
+        return None
+    return [dim.size if dim.size >= 0 else None for dim in shape.dim]
+
+
+def array_of(node):
+    """The value of a Const node; None if it is damaged."""
+    try:
+        return tf.make_ndarray(node.attr["value"].tensor)
+    except (TypeError, ValueError, KeyError):
+        return None
+
+
+def const_node(name, value):
+    """A Const node that holds `value`."""
+    value = np.asarray(value)
+    dtype = tf.as_dtype(value.dtype)
+    node = tf1.NodeDef(name=name, op="Const")
+    node.attr["dtype"].type = dtype.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(
+        tf1.make_tensor_proto(value, dtype, value.shape))
+    return node

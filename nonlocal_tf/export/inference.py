@@ -1,0 +1,105 @@
+"""The network of a checkpoint, for inference alone."""
+
+import dataclasses
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import layout as layouts
+from nonlocal_tf.training import checkpoint
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.graph import make_network
+
+tf1 = tf.compat.v1
+
+REMEDY = "Name another with --checkpoint, or train anew."
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was found, and what trained it."""
+
+    prefix: str                         # path without endings
+    step: int
+    config: TrainConfig
+
+
+def find(train_url, prefix, image_size=0):
+    """The checkpoint `prefix`, or else the newest under `train_url`.
+
+    Args:
+      train_url: what the trainer was given.
+      prefix: path of a checkpoint, with or without an ending; "" for none.
+      image_size: in place of the size that was trained; 0 for that one.
+    Raises:
+      UserError: there is none, or it is not whole.
+    """
+    if prefix:
+        for ending in (".index", ".json", ".data-00000-of-00001"):
+            if prefix.endswith(ending):
+                prefix = prefix[:-len(ending)]
+    else:
+        folder = os.path.join(train_url, "Model")
+        steps = checkpoint.steps_in(folder)
+        if not steps:
+            raise UserError(
+                "There must be a checkpoint to freeze; {!r} has none. Train "
+                "first (train_gpu.py), or name the folder that was trained "
+                "to with --train_url or a checkpoint with --checkpoint."
+                .format(folder))
+        prefix = checkpoint.prefix_in(folder, steps[-1])
+    missing = [ending for ending in (".index", ".data-00000-of-00001", ".json")
+               if not os.path.isfile(prefix + ending)]
+    if missing:
+        raise UserError(
+            "A checkpoint is three files; {!r} lacks {}. {}".format(
+                prefix, ", ".join("*" + end for end in missing), REMEDY))
+    note = checkpoint.read_note(prefix, REMEDY)
+    try:
+        config = TrainConfig(**note["config"])
+        if image_size:
+            config = dataclasses.replace(config, image_size=image_size)
+    except TypeError as error:
+        raise UserError("The settings in {!r} are not of this version ({}). "
+                        "{}".format(prefix + ".json", error, REMEDY))
+    return Checkpoint(prefix, note["step"], config)
+
+
+class InferenceGraph:
+    """Builds a checkpoint's network for inference, into the default graph.
+
+    Args:
+      config: its `TrainConfig`.
+      batch_size: B, static; None leaves it open.
+      layout: "image", float32 [B, S, S, 1] in 0..1, already padded to S =
+        config.image_size; or "flat", float32 [B, 784], padded in the graph.
+      with_probabilities: whether there is a softmax output too.
+
+    Attributes:
+      input: the placeholder `input`.
+      logits: float32 [B, 10].
+      outputs: operations `output` (int32 [B], the class) and, where asked
+        for, `probabilities` (float32 [B, 10]).
+    """
+
+    def __init__(self, config, batch_size, layout, with_probabilities=False):
+        shape = layouts.shape(config.image_size, batch_size, layout)
+        self.input = tf1.placeholder(tf.float32, shape, layouts.INPUT)
+        images = self.input
+        if layout == "flat":
+            images = tf.reshape(images, [-1, layouts.SIDE, layouts.SIDE, 1])
+        network = make_network(config)
+        self.logits = network(images, is_training=False)
+        self.outputs = [tf.argmax(
+            self.logits, 1, output_type=tf.int32, name=layouts.OUTPUT).op]
+        if with_probabilities:
+            self.outputs.append(
+                tf.nn.softmax(self.logits, name=layouts.PROBABILITIES).op)
+        self._variables = list(network.variables)
+        self._saver = tf1.train.Saver(self._variables)
+
+    def restore(self, session, prefix):
+        """Reads the network's variables; Adam's are left where they are."""
+        checkpoint.restore(session, self._saver, self._variables, prefix,
+                           REMEDY, exact=False)

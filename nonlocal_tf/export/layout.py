@@ -1,0 +1,33 @@
+"""What goes into a frozen network and out of it: names, shapes, pixels."""
+
+import numpy as np
+
+LAYOUTS = ("image", "flat")
+INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
+SIDE = 28                       # rows and columns of a digit
+
+
+def shape(image_size, batch_size, layout):
+    """Of the placeholder `input`."""
+    if layout == "flat":
+        return [batch_size, SIDE * SIDE]
+    return [batch_size, image_size, image_size, 1]
+
+
+def prepare(images, image_size, layout):
+    """Digits as the placeholder `input` wants them.
+
+    Args:
+      images: uint8 [N, 28, 28, 1].
+      image_size: S.
+      layout: one of `LAYOUTS`.
+    Returns:
+      float32 in 0..1, C-contiguous: [N, S, S, 1], zeros around, an odd rest
+      at the bottom and at the right; or [N, 784].
+    """
+    scaled = images.astype(np.float32) / np.float32(255)
+    if layout == "flat":
+        return scaled.reshape(len(images), -1)
+    rest = image_size - SIDE
+    sides = (rest // 2, rest - rest // 2)
+    return np.pad(scaled, ((0, 0), sides, sides, (0, 0)), mode="constant")

@@ -1,0 +1,177 @@
+"""Says what Ascend's ATC would stumble over in any frozen graph, before ATC.
+
+    python -m nonlocal_tf.export.preflight model.pb \\
+        --input_shape="input:32,224,224,1" --out_nodes="output:0"
+
+Takes ATC's own flags; those that do not matter here are passed over, so that
+an atc line can be pasted. Exit code 0: clean, perhaps with doubts; 1: rejected
+(with --strict also for doubts); 2: no such graph, or wrong flags.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+
+from nonlocal_tf import command
+from nonlocal_tf.errors import UserError
+
+CLEAN, REJECTED = 0, 1
+_DYNAMIC = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims")
+_PASSED_OVER = (
+    "output", "soc_version", "input_format", "output_type", "precision_mode",
+    "precision_mode_v2", "insert_op_conf", "log", "input_fp16_nodes",
+    "op_select_implmode", "optypelist_for_implmode", "keep_dtype", "weight",
+    "auto_tune_mode", "disable_reuse_memory", "fusion_switch_file",
+    "enable_scope_fusion_passes", "enable_small_channel", "buffer_optimize",
+    "enable_compress_weight", "op_debug_level", "debug_dir", "check_report",
+    "op_compiler_cache_dir", "op_compiler_cache_mode", "core_type",
+    "aicore_num", "save_original_model", "dump_mode", "mode",
+    "is_input_adjust_hw_layout", "is_output_adjust_hw_layout",
+    "modify_mixlist", "deterministic", "host_env_os", "host_env_cpu")
+_EXAMPLES = 3                   # nodes shown of those with one trouble
+
+
+def main(arguments):
+    """Examines by command-line arguments; returns the exit code."""
+    return command.run("preflight", lambda: _examine(_parse(arguments)))
+
+
+def _parse(arguments):
+    parser = command.Parser(
+        prog="python -m nonlocal_tf.export.preflight", allow_abbrev=False,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pb", nargs="?", help="the frozen graph")
+    parser.add_argument("--model", help="the same, as atc spells it")
+    parser.add_argument(
+        "--input_shape", type=_shapes, help='"name:32,224,224,1;other:1,8"')
+    parser.add_argument(
+        "--out_nodes", type=_names, help='"output:0;probabilities:0"')
+    parser.add_argument("--framework", help="3, TensorFlow")
+    for name in _DYNAMIC:
+        parser.add_argument("--" + name, help="as for atc")
+    parser.add_argument(
+        "--json", action="store_true", help="print every finding as JSON")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit code 1 for doubts too")
+    for name in _PASSED_OVER:
+        parser.add_argument("--" + name, help=argparse.SUPPRESS)
+    flags = parser.parse(arguments)
+    if bool(flags.pb) == bool(flags.model):
+        raise UserError("Name one frozen graph: preflight model.pb")
+    if flags.framework not in (None, "3"):
+        raise UserError("--framework must be 3, TensorFlow, for a .pb; got "
+                        "{!r} (atc: E10007).".format(flags.framework))
+    _check_dynamic(flags)
+    return flags
+
+
+def _shapes(text):
+    """--input_shape as {name: sizes}."""
+    shapes = {}
+    for part in text.strip().strip(";").split(";"):
+        name, colon, sizes = part.strip().rpartition(":")
+        try:
+            shapes[name] = [int(size) for size in sizes.split(",")]
+        except ValueError:
+            colon = ""
+        if not colon or not name or min(shapes[name]) < -1 or (
+                0 in shapes[name]):
+            raise argparse.ArgumentTypeError(
+                "must be like name:32,224,224,1;other:1,8 with sizes above 0, "
+                "or -1, not {!r}".format(text))
+    return shapes
+
+
+def _names(text):
+    """--out_nodes as names."""
+    names = [part.strip() for part in text.strip().strip(";").split(";")]
+    for name in names:
+        if not name or not name.partition(":")[2].isdigit() and ":" in name:
+            raise argparse.ArgumentTypeError(
+                "must be like output:0;probabilities:0, not {!r}".format(text))
+    return [name.partition(":")[0] for name in names]
+
+
+def _check_dynamic(flags):
+    """The rules of atc for its three flags of open sizes."""
+    given = [name for name in _DYNAMIC if getattr(flags, name)]
+    if len(given) > 1:
+        raise UserError("--{} and --{} exclude each other; give one.".format(
+            *given[:2]))
+    opened = any(-1 in sizes for sizes in (flags.input_shape or {}).values())
+    if given and not opened:
+        raise UserError(
+            "--{} needs an --input_shape with -1 for what is open.".format(
+                given[0]))
+    for text in getattr(flags, given[0]).replace(";", ",").split(",") if (
+            given) else ():
+        if not text.strip().isdigit():
+            raise UserError("--{} must be numbers with commas between; got "
+                            "{!r}.".format(given[0], getattr(flags, given[0])))
+
+
+def _examine(flags):
+    import tensorflow as tf  # --help answers without it
+
+    from nonlocal_tf.export import checks, graphdef
+    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
+    path = flags.pb or flags.model
+    graph_def = graphdef.read(path)
+    findings = checks.examine(graph_def, checks.Request(
+        flags.input_shape, flags.out_nodes,
+        any(getattr(flags, name) for name in _DYNAMIC)))
+    rejected = sum(each.level == checks.REJECT for each in findings)
+    doubts = len(findings) - rejected
+    verdict = "rejected" if rejected or (flags.strict and doubts) else "clean"
+    if flags.json:
+        command.say(json.dumps({
+            "model": path, "nodes": len(graph_def.node), "verdict": verdict,
+            "findings": [each._asdict() for each in findings]}, indent=1))
+    else:
+        _print_table(findings)
+        command.say("{}: {} ({} nodes; {} to reject, {} in doubt)".format(
+            path, verdict, len(graph_def.node), rejected, doubts))
+    return REJECTED if verdict == "rejected" else CLEAN
+
+
+def _print_table(findings):
+    """Level, node, reason and remedy in columns; alike ones together."""
+    groups = {}
+    for each in findings:
+        key = (each.level, each.check, each.remedy,
+               each.reason if each.check in (
+                   "operation", "new_attribute") else each.reason.split(
+                       ":")[-1])
+        groups.setdefault(key, []).append(each)
+    width = max(80, min(140, shutil.get_terminal_size((110, 24)).columns))
+    column = (width - 11) // 3
+    widths = (6, column, column, column)
+    rows = [("", "node", "reason", "remedy")]
+    for group in groups.values():
+        names = [each.node for each in group[:_EXAMPLES]]
+        if len(group) > _EXAMPLES:
+            names.append("and {} more (--json lists them)".format(
+                len(group) - _EXAMPLES))
+        first = group[0]
+        rows.append((first.level, "\n".join(names), first.reason,
+                     first.remedy))
+    for row in rows if findings else ():
+        cells = [_wrapped(text, size) for text, size in zip(row, widths)]
+        for line in range(max(map(len, cells))):
+            command.say("  ".join(
+                (cell[line] if line < len(cell) else "").ljust(size)
+                for cell, size in zip(cells, widths)).rstrip())
+        command.say()
+
+
+def _wrapped(text, width):
+    lines = [part for line in text.split("\n")
+             for part in textwrap.wrap(line, width) or [""]]
+    return lines or [""]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

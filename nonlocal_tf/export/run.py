@@ -1,0 +1,98 @@
+"""Running a frozen graph, and the same graph rounded to fp16."""
+
+import numpy as np
+import tensorflow as tf
+
+from nonlocal_tf.export import graphdef
+
+tf1 = tf.compat.v1
+
+
+def logits_name(graph_def, output):
+    """The tensor whose largest entry the node `output` (ArgMax) names."""
+    return graphdef.by_name(graph_def)[output].input[0]
+
+
+def predict(graph_def, feeds, fetches):
+    """Runs a frozen graph on batches.
+
+    Args:
+      graph_def: a GraphDef.
+      feeds: yields {tensor name: array}, a batch each.
+      fetches: tensor names.
+    Yields:
+      The list of fetched arrays of each batch.
+    """
+    with tf.Graph().as_default(), tf1.Session() as session:
+        graphdef.load(graph_def, "the frozen graph")
+        names = [name if ":" in name else name + ":0" for name in fetches]
+        for feed in feeds:
+            yield session.run(names, feed)
+
+
+def rounded_to_fp16(graph_def):
+    """A graph that computes in float32 on values that fp16 can hold.
+
+    Every float32 constant and every float32 result is rounded to the nearest
+    fp16 value: what an fp16 unit that adds up in float32 would read and write.
+    The four parameters of a batch norm stay float32, as its operation has
+    them.
+
+    Args:
+      graph_def: a frozen GraphDef.
+    Returns:
+      A new GraphDef with the same node names.
+    """
+    parameters = {
+        graphdef.source(name) for node in graph_def.node
+        if node.op.startswith("FusedBatchNorm") for name in node.input[1:]}
+    rounded = tf1.GraphDef(versions=graph_def.versions)
+    for node in graph_def.node:
+        kind = _result_type(node)
+        copy = rounded.node.add()
+        copy.CopyFrom(node)
+        if kind != tf.float32 or node.name in parameters:
+            continue
+        if node.op == "Const":
+            with np.errstate(over="ignore"):        # becomes infinite
+                half = graphdef.array_of(node).astype(np.float16)
+            copy.CopyFrom(graphdef.const_node(
+                node.name, half.astype(np.float32)))
+        else:
+            _round_results(rounded, copy)
+    return rounded
+
+
+def _result_type(node):
+    """The type of a node's results, as far as our own graphs go."""
+    for name in ("output_type", "dtype", "DstT", "T"):
+        if name in node.attr:
+            return tf.as_dtype(node.attr[name].type)
+    return None
+
+
+def _round_results(graph_def, node):
+    """Puts casts to fp16 and back behind each result that is read."""
+    count = node.attr["num_split"].i if node.op == "Split" else 1
+    name = node.name
+    node.name = name + "/float32"
+    for index in range(count):
+        half = graph_def.node.add(
+            op="Cast", name="{}/half_{}".format(name, index),
+            input=["{}:{}".format(node.name, index)])
+        _set_cast(half, tf.float32, tf.float16)
+        back = graph_def.node.add(
+            op="Cast", input=[half.name],
+            name=name if count == 1 else "{}/back_{}".format(name, index))
+        _set_cast(back, tf.float16, tf.float32)
+    if count > 1:                                   # name:k for its readers
+        joint = graph_def.node.add(
+            op="IdentityN", name=name,
+            input=["{}/back_{}".format(name, index) for index in range(count)])
+        joint.attr["T"].list.type.extend(
+            [tf.float32.as_datatype_enum] * count)
+
+
+def _set_cast(node, source, target):
+    node.attr["SrcT"].type = source.as_datatype_enum
+    node.attr["DstT"].type = target.as_datatype_enum

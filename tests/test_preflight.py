@@ -1,0 +1,349 @@
+"""Preflight finds what ATC would stumble over, in graphs made for that."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import graph_session
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import checks, fold, graphdef, preflight
+from nonlocal_tf.layers import BatchNorm
+from nonlocal_tf.non_local import NonLocalBlock
+
+tf1 = tf.compat.v1
+FLOAT, INT32, STRING = (tf.float32.as_datatype_enum,
+                        tf.int32.as_datatype_enum, tf.string.as_datatype_enum)
+
+
+def node(name, op, *inputs, **types):
+    """A NodeDef; `types` are attributes that hold a type."""
+    made = tf1.NodeDef(name=name, op=op, input=inputs)
+    for key, value in types.items():
+        made.attr[key].type = value
+    return made
+
+
+def placeholder(name="input", shape=(2, 4)):
+    made = node(name, "Placeholder", dtype=FLOAT)
+    made.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+    return made
+
+
+def graph(*nodes):
+    return tf1.GraphDef(node=nodes)
+
+
+def relu(name="output", source="input"):
+    return node(name, "Relu", source, T=FLOAT)
+
+
+def built(build):
+    """The GraphDef of what `build` makes in a graph of its own."""
+    with tf.Graph().as_default() as made:
+        build()
+        return made.as_graph_def()
+
+
+def frozen_as_the_known_system_does():
+    """A training graph, its outputs' part, variables made constants."""
+    with graph_session() as session:
+        x = tf1.placeholder(tf.float32, [None, 6, 6, 4], "input")
+        block, norm = NonLocalBlock(4), BatchNorm(4)
+        z = tf.nn.relu(norm(block(x, is_training=True), is_training=True))
+        loss = tf.reduce_mean(z)
+        tf1.train.AdamOptimizer(1e-4).minimize(loss)
+        tf1.train.Saver()
+        tf.argmax(tf.reduce_mean(z, [1, 2]), 1, output_type=tf.int32,
+                  name="output")
+        session.run(tf1.global_variables_initializer())
+        return tf1.graph_util.convert_variables_to_constants(
+            session, session.graph_def, ["output"])
+
+
+def training_graph():
+    """The same, not frozen at all."""
+    x = tf1.placeholder(tf.float32, [2, 6, 6, 4], "input")
+    z = BatchNorm(4)(x, is_training=True)
+    z = tf1.nn.dropout(z, rate=0.5)
+    loss = tf.reduce_mean(z)
+    tf1.summary.scalar("loss", loss)
+    tf1.train.AdamOptimizer(1e-4).minimize(loss)
+    tf1.train.Saver()
+
+
+def moments():
+    x = tf1.placeholder(tf.float32, [4, 3], "input")
+    mean, variance = tf.nn.moments(x, [0])
+    tf.identity((x - mean) * tf1.rsqrt(variance + 1e-5), "output")
+
+
+def layer_norm():
+    x = tf1.placeholder(tf.float32, [4, 3], "input")
+    mean, variance = tf.nn.moments(x, [1], keepdims=True)
+    tf.identity((x - mean) * tf1.rsqrt(variance + 1e-5), "output")
+
+
+def conditional():
+    x = tf1.placeholder(tf.float32, [2], "input")
+    flag = tf1.placeholder_with_default(False, [], "is_training")
+    tf1.cond(flag, lambda: x * 2, lambda: x)
+
+
+def loop():
+    x = tf1.placeholder(tf.float32, [2], "input")
+    tf1.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2.0), [0, x])
+
+
+def argmax64():
+    tf.argmax(tf1.placeholder(tf.float32, [2, 3], "input"), 1, name="output")
+
+
+def strings():
+    x = tf1.placeholder(tf.string, [2], "input")
+    tf.io.decode_raw(x, tf.uint8, name="output")
+
+
+def with_function():
+    made = graph(placeholder(), node("output", "my_function", "input"))
+    made.library.function.add().signature.name = "my_function"
+    return made
+
+
+def new_attribute():
+    made = node("output", "FusedBatchNormV3", "input", "input", "input",
+                "input", "input", T=FLOAT, U=FLOAT)
+    made.attr["is_training"].b = False
+    made.attr["exponential_avg_factor"].f = 1.0
+    return graph(placeholder(), made)
+
+
+def default_is_training():
+    """Without the attribute TensorFlow takes is_training as true."""
+    return graph(placeholder(), node(
+        "output", "FusedBatchNorm", "input", "input", "input", "input",
+        "input", T=FLOAT))
+
+
+SHAPE = {"input": [2, 4]}
+BAD = {
+    "known_system": (frozen_as_the_known_system_does, {}, {
+        "batch_norm_training", "unknown_dimension"}),
+    "training": (lambda: built(training_graph), {}, {
+        "variable", "save_restore", "summary", "optimizer", "gradient",
+        "dropout", "batch_norm_training", "string"}),
+    "moments": (lambda: built(moments), {}, {"batch_norm_training"}),
+    "default_is_training": (default_is_training, {}, {"batch_norm_training"}),
+    "no_placeholder": (lambda: graph(relu("a", "b"), relu("b", "a")), {}, {
+        "no_placeholder"}),
+    "with_default": (
+        lambda: graph(node("input", "PlaceholderWithDefault", "value",
+                           dtype=FLOAT), graphdef.const_node(
+                               "value", np.float32(1)), relu()),
+        {}, {"no_placeholder"}),
+    "input_name": (lambda: graph(placeholder("inputs"), relu("o", "inputs")),
+                   {"shapes": SHAPE}, {"input_name"}),
+    "input_rank": (lambda: graph(placeholder(), relu()),
+                   {"shapes": {"input": [2, 4, 4, 1]}}, {"input_rank"}),
+    "input_size": (lambda: graph(placeholder(), relu()),
+                   {"shapes": {"input": [32, 4]}}, {"input_size"}),
+    "unknown_batch": (lambda: graph(placeholder(shape=(None, 4)), relu()), {},
+                      {"unknown_dimension"}),
+    "unknown_rank": (lambda: graph(placeholder(shape=None), relu()), {}, {
+        "unknown_dimension"}),
+    "asked_unknown": (lambda: graph(placeholder(), relu()),
+                      {"shapes": {"input": [-1, 4]}},
+                      {"unknown_dimension", "input_size"}),
+    "output_name": (lambda: graph(placeholder(), relu()),
+                    {"out_nodes": ["outputs"]}, {"output_name"}),
+    "function": (with_function, {}, {"function"}),
+    "partitioned_call": (
+        lambda: graph(placeholder(), node(
+            "output", "StatefulPartitionedCall", "input")), {}, {"function"}),
+    "conditional": (lambda: built(conditional), {}, None),
+    "loop": (lambda: built(loop), {}, None),
+    "if": (lambda: graph(placeholder(), node("o", "StatelessIf", "input")),
+           {}, {"conditional"}),
+    "while": (lambda: graph(placeholder(), node("o", "While", "input")), {}, {
+        "loop"}),
+    "string": (lambda: built(strings), {}, {"string", "operation"}),
+    "operation": (lambda: graph(placeholder(), node(
+        "output", "PyFunc", "input", T=FLOAT)), {}, {"operation"}),
+    "unsure": (lambda: graph(placeholder(), node(
+        "output", "Einsum", "input", T=FLOAT)), {}, {
+            "unsure_operation", "does_not_load"}),
+    "new_attribute": (new_attribute, {}, {"new_attribute"}),
+    "argmax": (lambda: built(argmax64), {}, {"argmax_int64"}),
+    "duplicate": (lambda: graph(placeholder(), relu(), relu()), {}, {
+        "duplicate_name"}),
+    "cut_short": (lambda: graph(placeholder(), relu("output", "gone")), {}, {
+        "missing_input"}),
+    "unneeded": (lambda: graph(placeholder(), relu(), relu("other")),
+                 {"out_nodes": ["output"]}, {"unneeded"}),
+    "types": (lambda: graph(placeholder(), node(
+        "output", "Relu", "input", T=INT32)), {}, {"does_not_load"}),
+}
+ONLY_DOUBTS = {"input_size", "argmax", "unneeded"}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_bad_graph_is_told(name, tmp_path, capsys):
+    make, request, expected = BAD[name]
+    graph_def = make()
+    found = checks.examine(graph_def, checks.Request(**request))
+    if expected is None:                    # old and new control flow differ
+        expected = {each.check for each in found} & {
+            "loop", "conditional", "function"}
+        assert expected
+    assert {each.check for each in found} >= expected
+    if len(expected) == 1:
+        assert {each.check for each in found} - {"ai_cpu"} == expected
+    for each in found:
+        assert each.reason and each.remedy
+        assert each.node or each.check in ("no_placeholder", "does_not_load")
+    path = tmp_path / "bad.pb"
+    path.write_bytes(graph_def.SerializeToString())
+    rejected = any(each.level == checks.REJECT for each in found)
+    assert rejected != (name in ONLY_DOUBTS)
+    if not request:
+        assert preflight.main([str(path)]) == int(rejected)
+        assert preflight.main([str(path), "--strict"]) == 1
+        table = capsys.readouterr().out
+        assert "reject" in table or not rejected
+
+
+def test_every_batch_norm_of_the_known_system_is_named():
+    found = checks.examine(frozen_as_the_known_system_does(), checks.Request(
+        {"input": [2, 6, 6, 4]}))
+    norms = [each.node for each in found
+             if each.check == "batch_norm_training"]
+    assert len(norms) == 2 and any("non_local" in name for name in norms)
+
+
+@pytest.mark.parametrize("make", [lambda: built(layer_norm), lambda: graph(
+    placeholder(), relu())], ids=["layer_norm", "relu"])
+def test_good_graph_has_no_findings(make):
+    graph_def = make()
+    for each in graph_def.node:
+        each.attr.pop("_output_shapes", None)
+        new = set(each.attr) - fold.known_operations()[each.op][1]
+        for name in new:                    # of this TensorFlow, at default
+            del each.attr[name]
+    assert checks.examine(graph_def) == []
+
+
+def test_json_holds_every_finding(tmp_path, capsys):
+    path = tmp_path / "bad.pb"
+    path.write_bytes(built(training_graph).SerializeToString())
+    assert preflight.main([str(path), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"] == "rejected"
+    assert len([each for each in report["findings"]
+                if each["check"] == "variable"]) >= 4
+    assert set(report["findings"][0]) == {
+        "level", "check", "node", "reason", "remedy"}
+
+
+def test_an_atc_line_can_be_pasted(tmp_path):
+    path = tmp_path / "good.pb"
+    path.write_bytes(graph(placeholder(shape=(None, 4)),
+                           relu()).SerializeToString())
+    line = ["--model=" + str(path), "--framework=3", "--output=good",
+            "--soc_version=Ascend310", "--input_format=ND", "--log=error",
+            "--output_type=FP32", "--precision_mode=allow_fp32_to_fp16"]
+    assert preflight.main(line + [
+        "--input_shape=input:2,4", "--out_nodes=output:0"]) == 0
+    assert preflight.main(line + [
+        "--input_shape=input:-1,4", "--dynamic_batch_size=1,8"]) == 0
+    assert preflight.main(line + ["--input_shape=input:-1,4"]) == 1
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "Name one frozen graph"),
+    (["a.pb", "--model", "b.pb"], "Name one frozen graph"),
+    (["a.pb", "--framework", "5"], "--framework must be 3"),
+    (["a.pb", "--input_shape", "input"], "must be like name:32,224,224,1"),
+    (["a.pb", "--input_shape", "input:1,x"], "must be like"),
+    (["a.pb", "--input_shape", "input:0,4"], "sizes above 0"),
+    (["a.pb", "--out_nodes", "output:a"], "must be like output:0"),
+    (["a.pb", "--dynamic_batch_size", "1,2"], "needs an --input_shape"),
+    (["a.pb", "--input_shape", "i:-1,4", "--dynamic_batch_size", "1,x"],
+     "must be numbers"),
+    (["a.pb", "--input_shape", "i:-1,4", "--dynamic_batch_size", "1",
+      "--dynamic_dims", "1;2"], "exclude each other"),
+    (["nowhere.pb"], "'nowhere.pb': No such file"),
+    (["."], "'.': Is a directory"),
+])
+def test_unusable_is_one_line(arguments, message, tmp_path, monkeypatch,
+                              capsys):
+    monkeypatch.chdir(tmp_path)
+    assert preflight.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"", "is empty"),
+    (b'node {\n  name: "input"\n}\n', "is text"),
+    (b"\x89HDF\r\n", "HDF5"),
+    (b"PK\x03\x04...", "a zip or .keras"),
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\x0a\xff\xff\xff\x7fxx", "cut short"),
+    (b"\x08\x01", "something else"),
+    (graph(node("", "Relu")).SerializeToString(), "something else"),
+])
+def test_what_is_no_graph_is_one_line(content, message, tmp_path):
+    path = tmp_path / "model.pb"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        graphdef.read(str(path))
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    path = tmp_path / "model.pb"
+    with open(str(path), "wb") as file:
+        file.truncate(3 << 30)                          # a sparse file
+    with pytest.raises(UserError, match="3,221,225,472 bytes"):
+        graphdef.read(str(path))
+
+
+def test_reader_survives_any_bytes():
+    """Mutations and cuts of a real graph: findings or a UserError."""
+    data = frozen_as_the_known_system_does().SerializeToString()
+    random = np.random.RandomState(0)
+    usable = 0
+    for trial in range(300):
+        mutated = np.frombuffer(data, np.uint8).copy()
+        for place in random.randint(0, len(data), random.randint(1, 6)):
+            mutated[place] = random.randint(256)
+        if trial % 3 == 0:
+            mutated = mutated[:random.randint(len(data))]
+        try:
+            graph_def = graphdef.parse(mutated.tobytes(), "x.pb")
+        except UserError:
+            continue
+        usable += 1
+        checks.examine(graph_def, checks.Request(SHAPE, ["output"]))
+    assert usable > 20
+
+
+@pytest.mark.skipif(not tf.__version__.startswith("1.15"),
+                    reason="the table is that of TensorFlow 1.15")
+def test_table_is_that_of_tensorflow_1_15():
+    from tensorflow.core.framework import op_def_pb2
+    from tensorflow.python import pywrap_tensorflow
+    registry = op_def_pb2.OpList.FromString(pywrap_tensorflow.TF_GetBuffer(
+        pywrap_tensorflow.TF_GetAllOpList()))
+    attributes = {each.name: {attribute.name for attribute in each.attr}
+                  for each in registry.op}
+    table = fold.known_operations()
+    assert len(table) > 300
+    for name, (_, known) in table.items():
+        assert attributes.get(name) == known, name
+
+
+def test_table_is_a_part_of_the_package():
+    assert os.path.isfile(os.path.join(
+        os.path.dirname(checks.__file__), "atc_ops.txt"))
