@@ -28,7 +28,7 @@ demo: $(VENV)/.installed
 	echo "  $(RUN) train_gpu.py --image_size 56 --Epoch 4 --batchsize 64 --learning_rate 1e-3 --lr_schedule cosine"
 
 test: $(VENV)/.installed-test
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(RUN) -m ruff check .

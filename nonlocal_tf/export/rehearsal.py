@@ -1,0 +1,322 @@
+"""What msame does with an .om, done on the CPU with the frozen graph."""
+
+import datetime
+import os
+import shutil
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from nonlocal_tf import storage
+from nonlocal_tf.command import say
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import graphdef
+
+tf1 = tf.compat.v1
+
+
+def rehearse(flags):
+    """Runs the graph on the inputs and writes the results.
+
+    Args:
+      flags: the namespace of msame.py.
+    Raises:
+      UserError: one line; nothing is left in --output.
+    """
+    tf1.logging.set_verbosity(tf1.logging.ERROR)
+    graph_def = graphdef.read(flags.model)
+    inputs = graphdef.placeholders(graph_def)
+    outputs = _output_names(graph_def, flags)
+    shapes = [_shape(node, flags) for node in inputs]
+    groups, from_folder = _input_groups(flags, inputs)
+    for group in groups:
+        for node, shape, path in zip(inputs, shapes, group.files):
+            _check_size(node, shape, path)
+    _check_output_folder(flags.output)
+    with tf.Graph().as_default() as graph, tf1.Session() as session:
+        graphdef.load(graph_def, flags.model)
+        fetches = [_tensor(graph, name) for name in outputs]
+        _open_lines(flags, inputs, shapes, outputs)
+        folder = os.path.join(flags.output, stamp(datetime.datetime.now()))
+        partial = folder + storage.PARTIAL
+        try:
+            os.makedirs(partial)
+            say(folder)
+            milliseconds = []
+            for group in groups:
+                results = _run(session, group, inputs, shapes, fetches,
+                               1 if from_folder else flags.loop, milliseconds)
+                _write(results, os.path.join(partial, group.stem), flags)
+                say("[INFO] output data success")
+                if from_folder:
+                    say("[INFO] destroy model input success")
+            _say_average(milliseconds, from_folder)
+            os.rename(partial, folder)
+        except tf.errors.OpError as error:
+            raise UserError(
+                "[ERROR] model execute failed: {} Do the inputs fit the "
+                "graph?".format(storage.gist(error)))
+        except OSError as error:
+            raise UserError(
+                "--output {!r} must take the results; {}. Free some space or "
+                "name another folder.".format(
+                    flags.output, error.strerror or error))
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    _close_lines(flags)
+
+
+def stamp(now):
+    """msame's name of a folder: a date without zeros, then a time."""
+    return "{}{}{}_{}_{}_{}_{}".format(
+        now.year, now.month, now.day, now.hour, now.minute, now.second,
+        now.microsecond)
+
+
+def as_text(array):
+    """An array as msame's TXT.
+
+    Raises:
+      UserError: msame would write raw characters.
+    """
+    if array.dtype in (np.int8, np.uint8):
+        raise UserError(
+            "msame writes {} results as raw characters in TXT. Use --outfmt "
+            "BIN.".format(array.dtype))
+    if array.dtype.kind == "f":
+        words = ["{:g}".format(value) for value in array.ravel().tolist()]
+    else:
+        words = [str(int(value)) for value in array.ravel()]
+    row = array.shape[-1] if array.ndim > 1 else len(words) + 1
+    lines = []
+    for index, word in enumerate(words, 1):
+        lines.append(word + " " + ("\n" if index % row == 0 else ""))
+    return "".join(lines)
+
+
+def _output_names(graph_def, flags):
+    """Names of the output nodes, in the order of an .om."""
+    if not flags.out_nodes:
+        return [node.name for node in graphdef.leaves(graph_def)]
+    names = [name.strip() for name in flags.out_nodes.strip(";").split(";")]
+    nodes = graphdef.by_name(graph_def)
+    for name in names:
+        if graphdef.source(name) not in nodes:
+            raise UserError(
+                "--out_nodes must name nodes of {!r}; it has no {!r}.".format(
+                    flags.model, name))
+    return names
+
+
+def _tensor(graph, name):
+    try:
+        return graph.get_tensor_by_name(name if ":" in name else name + ":0")
+    except (KeyError, ValueError):
+        raise UserError("The graph has no output {!r}. Name one with "
+                        "--out_nodes.".format(name))
+
+
+def _shape(node, flags):
+    """Sizes of a Placeholder, what is open filled in by the flags."""
+    shape = graphdef.declared_shape(node)
+    given = _given_sizes(flags).get(node.name)
+    if given is not None:
+        shape = given if shape is None else [
+            new if old is None else old for new, old in zip(given, shape)
+        ] if len(given) == len(shape) else None
+    elif shape is not None and flags.dymbatch and shape[:1] == [None]:
+        shape = [int(flags.dymbatch)] + shape[1:]
+    elif shape is not None and flags.dymhw and len(shape) == 4:
+        shape = shape[:1] + _numbers("--dymHW", flags.dymhw) + shape[3:]
+    if shape is None or None in shape:
+        raise UserError(
+            "Each size of the input must be known; {!r} of {!r} is {}. Give "
+            "--dymBatch, or freeze with a fixed --batchsize.".format(
+                node.name, flags.model, shape or "of another rank"))
+    return shape
+
+
+def _given_sizes(flags):
+    """--dymDims or --dymShape as {name: sizes}."""
+    text = flags.dymdims or flags.dymshape or ""
+    given = {}
+    for part in text.strip(";").split(";") if text else ():
+        name, _, sizes = part.strip().rpartition(":")
+        given[name] = _numbers("--dymDims", sizes)
+    return given
+
+
+def _numbers(flag, text):
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UserError("{} must be numbers above 0 with commas between; got "
+                        "{!r}.".format(flag, text))
+    return numbers
+
+
+class _Group:
+    """Files that make one run: one for each input; none: zeros."""
+
+    def __init__(self, stem, files):
+        self.stem = stem                # of the results' names
+        self.files = files
+
+
+def _input_groups(flags, inputs):
+    """The runs that --input asks for, in msame's order; from a folder?"""
+    entries = [entry.strip() for entry in flags.input.split(",")
+               if entry.strip()]
+    model = os.path.splitext(os.path.basename(flags.model))[0]
+    if not entries:
+        return [_Group(model, [])], False
+    if len(entries) != len(inputs):
+        raise UserError(
+            "{!r} has {} inputs ({}); --input names {}. Give one .bin or one "
+            "folder for each, with commas between.".format(
+                flags.model, len(inputs), ", ".join(
+                    node.name for node in inputs), len(entries)))
+    if not os.path.isdir(entries[0]):
+        if ".bin" not in entries[0]:
+            raise UserError(
+                "--input must name .bin files or folders; {!r} is neither."
+                .format(entries[0]))
+        return [_Group(model, entries)], False
+    if ".bin" in entries[0]:
+        raise UserError(
+            "msame takes any path with \".bin\" in it for a file, so also the "
+            "folder {!r}. Rename it.".format(entries[0]))
+    return [
+        _Group(os.path.splitext(name)[0],
+               [os.path.join(entry, name) for entry in entries])
+        for name in _common_names(entries)], True
+
+
+def _common_names(folders):
+    """The files of every folder, in msame's plain order."""
+    names = None
+    for folder in folders:
+        found = sorted(
+            name for name in os.listdir(folder) if not name.startswith(".")
+        ) if os.path.isdir(folder) else []
+        if not found or names not in (None, found):
+            raise UserError(
+                "Folders of inputs must hold files of the same names; {!r} "
+                "holds {}.".format(folder, ", ".join(found[:3]) or "none"))
+        names = found
+    return names
+
+
+def _dtype(node):
+    return tf.as_dtype(node.attr["dtype"].type).as_numpy_dtype
+
+
+def _check_size(node, shape, path):
+    """msame does not: a wrong size runs, or fails on the device."""
+    wanted = int(np.prod(shape, dtype=np.int64)) * np.dtype(
+        _dtype(node)).itemsize
+    try:
+        received = os.path.getsize(path)
+    except OSError as error:
+        raise UserError("{!r} must be a file of {:,} bytes; {}.".format(
+            path, wanted, error.strerror))
+    if received != wanted:
+        raise UserError(
+            "{!r} must have {:,} bytes, {} {} for the input {!r}; it has {:,}."
+            " Write it with the same --batchsize, --input_layout and "
+            "--image_size as the graph.".format(
+                path, wanted, " x ".join(map(str, shape)),
+                np.dtype(_dtype(node)).name, node.name, received))
+
+
+def _check_output_folder(path):
+    """msame makes one folder, not its parents."""
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise UserError(
+            "--output {!r} must lie in a folder that is there, as msame makes "
+            "one level alone; {!r} is not. Make it first.".format(
+                path, parent))
+    storage.make_folder(path, "--output")
+
+
+def _run(session, group, inputs, shapes, fetches, loops, milliseconds):
+    """Runs one group; appends each run's time; returns the last results."""
+    feed = {}
+    for node, shape, path in zip(
+            inputs, shapes, group.files or [None] * len(inputs)):
+        dtype = np.dtype(_dtype(node)).newbyteorder("<")
+        if path is None:
+            array = np.zeros(shape, dtype)
+        else:
+            say("[INFO] start to process file:" + path)
+            array = np.fromfile(path, dtype).reshape(shape)
+        feed[node.name + ":0"] = array
+    for _ in range(loops):
+        began = time.perf_counter()
+        results = session.run(fetches, feed)
+        milliseconds.append(1000 * (time.perf_counter() - began))
+        say("Inference time: {:g}ms".format(milliseconds[-1]))
+    say("[INFO] get max dynamic batch size success")
+    return results
+
+
+def _write(results, stem, flags):
+    sizes = _numbers("--outputSize", flags.outputsize) if (
+        flags.outputsize) else []
+    for index, array in enumerate(results):
+        array = np.asarray(array)
+        if index < len(sizes) and array.nbytes > sizes[index]:
+            raise UserError(
+                "--outputSize gives output {} {} bytes; it has {}.".format(
+                    index, sizes[index], array.nbytes))
+        path = "{}_output_{}".format(stem, index)
+        if flags.outfmt == "TXT":
+            with open(path + ".txt", "w", encoding="ascii") as file:
+                file.write(as_text(array))
+        else:
+            with open(path + ".bin", "wb") as file:
+                file.write(array.astype(
+                    array.dtype.newbyteorder("<")).tobytes())
+
+
+def _say_average(milliseconds, from_folder):
+    """msame's averages; the forms differ with the kind of input."""
+    first = "Inference average time : {:.2f} ms" if from_folder else (
+        "Inference average time: {:f} ms")
+    rest = "Inference average time without first time: " + (
+        "{:.2f} ms" if from_folder else "{:f} ms")
+    say(first.format(sum(milliseconds) / len(milliseconds)))
+    if len(milliseconds) > 1:
+        say(rest.format(sum(milliseconds[1:]) / (len(milliseconds) - 1)))
+    if not from_folder:
+        say("[INFO] destroy model input success")
+
+
+def _open_lines(flags, inputs, shapes, outputs):
+    for line in ("acl init success",
+                 "open device {} success".format(flags.device),
+                 "create context success", "create stream success",
+                 "get run mode success",
+                 "load model {} success".format(flags.model),
+                 "create model description success",
+                 "get input dynamic gear count success"):
+        say("[INFO] " + line)
+    if flags.debug:
+        for node, shape in zip(inputs, shapes):
+            say("[DEBUG] input {}: {} {}".format(
+                node.name, np.dtype(_dtype(node)).name, shape))
+        say("[DEBUG] outputs: {}".format(", ".join(outputs)))
+    say("[INFO] create model output success")
+
+
+def _close_lines(flags):
+    for line in ("unload model success, model Id is 1",
+                 "pid: {} Execute sample success".format(os.getpid()),
+                 "end to destroy stream", "end to destroy context",
+                 "end to reset device is {}".format(flags.device),
+                 "end to finalize acl"):
+        say("[INFO] " + line)

@@ -1,0 +1,217 @@
+"""Reads what msame and ais_bench wrote, as one class for each image.
+
+msame: <stem>_output_<i>.txt or .bin. ais_bench: <stem>_<i>.txt, .bin or .npy.
+The stem is that of the input file, so that names made by bins.py tell which
+images a file holds, in whatever order the tool took the files.
+"""
+
+import os
+import re
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from nonlocal_tf.errors import UserError
+
+CLASSES = 10
+ENDINGS = (".txt", ".bin", ".npy")
+_OUTPUT = re.compile(r"^(.+?)_(output_)?(\d+)$")        # stem, msame's, index
+_RANGE = re.compile(r"^(\d+)_batch_(\d+)_(\d+)$")       # see bins.py
+
+
+class ResultFile(NamedTuple):
+    """One file of results."""
+
+    path: str
+    stem: str                           # of the input file
+    index: int                          # of the model's output
+    first: Optional[int]                # image, by the name; None: no range
+    end: Optional[int]                  # one past the last image
+
+
+class Prediction(NamedTuple):
+    """What a folder of results says."""
+
+    classes: np.ndarray                 # int [N]; -1: no result
+    missing: list                       # (first, end) of images without one
+    surplus: list                       # names of files beyond the labels
+    by_name: bool                       # places read from the files' names
+
+
+def find_folder(output):
+    """The folder with results: `output`, or the only stamped one below it.
+
+    Raises:
+      UserError: there is none, or there are several.
+    """
+    if not os.path.isdir(output):
+        raise UserError("--output must be the folder that msame or ais_bench "
+                        "wrote to; {!r} is no folder.".format(output))
+    if _list(output):
+        return output
+    below = [os.path.join(output, name) for name in sorted(os.listdir(output))]
+    below = [path for path in below if os.path.isdir(path) and _list(path)]
+    if len(below) != 1:
+        raise UserError(
+            "--output must hold results, or one folder with them; {!r} has {}."
+            " {}".format(output, ", ".join(map(repr, below)) or "none",
+                         "Name one of them." if below else
+                         "Run msame or ais_bench first."))
+    return below[0]
+
+
+def _list(folder):
+    """The result files in a folder, in natural order."""
+    files = []
+    for name in os.listdir(folder):
+        stem, ending = os.path.splitext(name)
+        match = _OUTPUT.match(stem)
+        path = os.path.join(folder, name)
+        if ending in ENDINGS and match and os.path.isfile(path):
+            place = _RANGE.match(match.group(1))
+            files.append(ResultFile(
+                path, match.group(1), int(match.group(3)),
+                int(place.group(2)) if place else None,
+                int(place.group(3)) if place else None))
+    return sorted(files, key=lambda file: [
+        int(part) if part.isdigit() else part
+        for part in re.split(r"(\d+)", os.path.basename(file.path))])
+
+
+def read(folder, images, output=0, batch_size=0):
+    """The class of every image.
+
+    Args:
+      folder: see `find_folder`.
+      images: N, the number of labels.
+      output: which of the model's outputs: classes, or a score for each class.
+      batch_size: images a file, where the names do not tell; 0: unknown.
+    Returns:
+      A `Prediction`.
+    Raises:
+      UserError: a file cannot be read, or does not hold what its name says.
+    """
+    files = [file for file in _list(folder) if file.index == output]
+    if not files:
+        raise UserError(
+            "{!r} must hold results of output {}; it has none. Name another "
+            "with --output_index.".format(folder, output))
+    stems = [file.stem for file in files]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UserError(
+            "{!r} must hold one file for each input; {!r} has several. Leave "
+            "those of one run there.".format(folder, twice[0]))
+    by_name = all(file.first is not None for file in files)
+    if not by_name:
+        files = _placed(folder, files, batch_size)
+    classes = np.full(images, -1)
+    surplus = []
+    for file in files:
+        if file.end <= file.first:
+            raise UserError(
+                "A name must be number_batch_first_end with first below end; "
+                "{!r} is turned round.".format(file.path))
+        if file.first >= images:
+            surplus.append(os.path.basename(file.path))
+            continue
+        found = _classes(file, file.end - file.first)
+        place = classes[file.first:file.end]
+        if (place >= 0).any():
+            raise UserError(
+                "Each image needs one result; {!r} repeats images of another "
+                "file. Leave the files of one run there.".format(file.path))
+        place[:] = found[:len(place)]
+    return Prediction(classes, _gaps(classes), surplus, by_name)
+
+
+def _placed(folder, files, batch_size):
+    """Files whose names tell nothing: one after another, in natural order."""
+    if not batch_size:
+        raise UserError(
+            "The names in {!r} must tell which images a file holds, as those "
+            "that bins.py makes do; {!r} does not. Give --batchsize, the "
+            "images of each file, and they are taken in the order of the "
+            "numbers in their names.".format(
+                folder, os.path.basename(files[0].path)))
+    return [file._replace(first=index * batch_size,
+                          end=(index + 1) * batch_size)
+            for index, file in enumerate(files)]
+
+
+def _classes(file, count):
+    """The classes of the `count` images in a file."""
+    values = _values(file, count)
+    if len(values) == count and _are_classes(values):
+        return values.astype(np.int64)
+    if len(values) == count * CLASSES:
+        scores = values.reshape(count, CLASSES)
+        if not np.isfinite(scores).all():
+            raise UserError(
+                "The scores in {!r} must be finite; they are not. Did the "
+                "device overflow fp16? (freeze_pb.py --check_fp16)".format(
+                    file.path))
+        return scores.argmax(axis=1)
+    raise UserError(
+        "{!r} must hold {} classes 0 to {}, or {} scores; it has {} values{}. "
+        "Was the model compiled for another batch size, or is it another "
+        "output (--output_index)?".format(
+            file.path, count, CLASSES - 1, count * CLASSES, len(values),
+            "" if len(values) != count else ", not all of them classes"))
+
+
+def _are_classes(values):
+    return bool(np.isfinite(values).all() and np.isin(
+        values, np.arange(CLASSES)).all())
+
+
+def _values(file, count):
+    """The numbers in a file of `count` images, float64 [n]."""
+    try:
+        if file.path.endswith(".npy"):
+            return _npy_values(file.path)
+        with open(file.path, "rb") as stream:
+            data = stream.read()
+        if file.path.endswith(".txt"):
+            return np.array(
+                [float(word) for word in data.decode("ascii").split()])
+        return _raw_values(data, count)
+    except OSError as error:
+        raise UserError("{!r} cannot be read: {}.".format(
+            file.path, error.strerror or error))
+    except ValueError as error:
+        raise UserError(
+            "{!r} must hold numbers; {}. Was the run cut short?".format(
+                file.path, str(error).split("\n")[0][:100]))
+
+
+def _npy_values(path):
+    with open(path, "rb") as stream:
+        try:
+            values = np.load(stream, allow_pickle=False)
+            return np.ravel(values).astype(np.float64)
+        except OSError:
+            raise
+        except Exception as error:      # a damaged header: of many kinds
+            raise ValueError("no .npy array: {}".format(error))
+
+
+def _raw_values(data, count):
+    """Numbers of a .bin: the size of one image tells their type."""
+    each, rest = divmod(len(data), count)
+    kinds = {4: ("<i4", "<f4"), 8: ("<i8",), 2: ("<f2",),
+             4 * CLASSES: ("<f4",), 2 * CLASSES: ("<f2",)}.get(each, ())
+    for kind in () if rest else kinds:
+        values = np.frombuffer(data, kind).astype(np.float64)
+        if len(values) > count or _are_classes(values):
+            return values
+    raise ValueError(
+        "{} bytes are neither classes (int32, int64, float32) nor scores "
+        "(float32, float16) of {} images".format(len(data), count))
+
+
+def _gaps(classes):
+    """(first, end) of each stretch without a result."""
+    lacking = np.flatnonzero(np.diff(np.concatenate(
+        [[False], classes < 0, [False]]).astype(np.int8)))
+    return [tuple(pair) for pair in lacking.reshape(-1, 2).tolist()]
