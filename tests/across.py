@@ -1,7 +1,9 @@
 """One TensorFlow's part of test_across_versions.py, in its own process.
 
-    across.py write TRAIN_URL DATA_URL    trains some steps, with a checkpoint
-    across.py read OUT.npz TRAIN_URL ...  the logits of each one's network
+    across.py write TRAIN_URL DATA_URL    trains some steps, with a checkpoint,
+                                          and freezes it in both layouts
+    across.py read OUT.npz TRAIN_URL ...  the logits of each one's network, and
+                                          of its two frozen files
 """
 
 import json
@@ -13,6 +15,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from nonlocal_tf.export import graphdef, layout, run  # noqa: E402
+from nonlocal_tf.export.flags import parse_flags  # noqa: E402
+from nonlocal_tf.export.freeze import freeze  # noqa: E402
 from nonlocal_tf.platforms import gpu  # noqa: E402
 from nonlocal_tf.training.checkpoint import CheckpointFolder  # noqa: E402
 from nonlocal_tf.training.config import TrainConfig  # noqa: E402
@@ -21,11 +26,19 @@ from nonlocal_tf.training.loop import train  # noqa: E402
 
 tf1 = tf.compat.v1
 
+# Layout -> batch size of the frozen file; 0 leaves it open.
+LAYOUTS = {"image": 16, "flat": 0}
+
 
 def write(train_url, data_url):
     train(TrainConfig(
         data_url=data_url, train_url=train_url, epoch=2, batch_size=8,
         image_size=33, learning_rate=1e-4, max_steps=6))
+    for kind, size in sorted(LAYOUTS.items()):
+        freeze(parse_flags([
+            "--train_url", train_url, "--input_layout", kind, "--batchsize",
+            str(size), "--output", os.path.join(train_url, kind + ".pb"),
+        ], "freeze_pb.py"))
 
 
 def logits(train_url, images):
@@ -42,6 +55,17 @@ def logits(train_url, images):
             tf.constant(images), is_training=False))
 
 
+def frozen_logits(path, kind, images):
+    """By the frozen file, whose classes must be those of its logits."""
+    graph_def = graphdef.read(path)
+    (scores, classes), = run.predict(
+        graph_def, [{"input:0": layout.prepare(images, 33, kind)}],
+        [run.logits_name(graph_def, "output"), "output"])
+    assert classes.dtype == np.int32
+    assert classes.tolist() == scores.argmax(1).tolist()
+    return scores
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "write":
         write(*sys.argv[2:])
@@ -49,4 +73,7 @@ if __name__ == "__main__":
         random = np.random.RandomState(0)
         batch = random.randint(0, 256, (16, 28, 28, 1)).astype(np.uint8)
         np.savez(sys.argv[2], *[
-            logits(folder, batch) for folder in sys.argv[3:]])
+            np.stack([logits(folder, batch)] + [
+                frozen_logits(os.path.join(folder, kind + ".pb"), kind, batch)
+                for kind in sorted(LAYOUTS)])
+            for folder in sys.argv[3:]])

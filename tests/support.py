@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,17 @@ from nonlocal_tf.training.loop import train
 
 tf1 = tf.compat.v1
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def blocks(path, language):
+    with open(path, encoding="utf-8") as file:
+        return re.findall(
+            r"```{}\n(.*?)```".format(language), file.read(), re.DOTALL)
+
+
+def shell_lines(path):
+    text = "\n".join(blocks(path, "bash")).replace("\\\n", " ")
+    return [line for line in text.split("\n") if line.strip()]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""A checkpoint of any TensorFlow is read by any, to the same logits.
+"""Checkpoints and frozen files of any TensorFlow are read by any.
+
+The logits must be the same, by the network and by both of its frozen files.
 
 NONLOCAL_TF_PYTHONS holds the interpreters, with colons between; each has a
 TensorFlow of its own. `.ci/run` sets it.
@@ -26,7 +28,7 @@ def across(python, *arguments):
 
 @pytest.mark.skipif(
     len(PYTHONS) < 2, reason="NONLOCAL_TF_PYTHONS names no two interpreters")
-def test_every_version_reads_every_checkpoint(tiny_set, tmp_path):
+def test_every_version_reads_every_file(tiny_set, tmp_path):
     folders = []
     for number, python in enumerate(PYTHONS):
         folders.append(tmp_path / "written_by_{}".format(number))
@@ -38,9 +40,12 @@ def test_every_version_reads_every_checkpoint(tiny_set, tmp_path):
         with np.load(str(path)) as arrays:
             read.append([arrays["arr_{}".format(index)]
                          for index in range(len(folders))])
-    read = np.array(read)               # [reader, writer, image, class]
-    assert read.std(axis=2).min() > 1e-4        # logits tell images apart
-    difference = np.abs(read - read[:1]).max(axis=(2, 3))
-    print("largest logit {:.3g}; largest difference, reader by writer:\n{}"
-          .format(np.abs(read).max(), difference))
-    assert difference.max() <= 1e-4
+    read = np.array(read)           # [reader, writer, file, image, class]
+    assert read.std(axis=3).min() > 1e-4        # logits tell images apart
+    for writer in range(len(PYTHONS)):
+        expected = read[writer, writer, 0]          # the live network's own
+        difference = np.abs(read[:, writer] - expected).max(axis=(2, 3))
+        print("written by {}: largest logit {:.3g}; largest difference, "
+              "reader by network, flat and image file:\n{}".format(
+                  PYTHONS[writer], np.abs(expected).max(), difference))
+        assert difference.max() <= 1e-4

@@ -9,24 +9,14 @@ import sys
 
 import pytest
 import tensorflow as tf
-from support import ROOT
+from support import ROOT, blocks, shell_lines
 
+from nonlocal_tf.export import bins, flags, msame, preflight, score
 from nonlocal_tf.training.flags import parse_flags
 
 PAGES = sorted(
     glob.glob(os.path.join(ROOT, "*.md"))
     + glob.glob(os.path.join(ROOT, "docs", "*.md")))
-
-
-def blocks(path, language):
-    with open(path, encoding="utf-8") as file:
-        return re.findall(
-            r"```{}\n(.*?)```".format(language), file.read(), re.DOTALL)
-
-
-def shell_lines(path):
-    text = "\n".join(blocks(path, "bash")).replace("\\\n", " ")
-    return [line for line in text.split("\n") if line.strip()]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
@@ -38,6 +28,18 @@ def test_training_commands_have_flags_that_exist(path, caplog):
             if "--help" not in words:
                 parse_flags(words[at:], "train_gpu.py", "")
     assert "Ignored" not in caplog.text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
+def test_export_commands_have_flags_that_exist(path):
+    modules = {"nonlocal_tf.export." + module.__name__.split(".")[-1]: module
+               for module in (bins, msame, preflight, score)}
+    for line in shell_lines(path):
+        words = shlex.split(line, comments=True)
+        if words[1:2] == ["freeze_pb.py"]:
+            flags.parse_flags(words[2:], "freeze_pb.py")
+        if words[1:2] == ["-m"] and words[2].startswith("nonlocal_tf"):
+            modules[words[2]].parse(words[3:])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
@@ -61,9 +63,10 @@ def test_code_of_the_readme_prints_what_it_says():
     assert done.stdout.strip() == re.search(r"# (\(.*\))", code).group(1)
 
 
-def test_both_readmes_show_the_same_commands_and_flags():
-    english, chinese = (os.path.join(ROOT, name)
-                        for name in ("README.md", "README.zh.md"))
+@pytest.mark.parametrize("page", ["README", "docs/deployment"])
+def test_both_languages_show_the_same_commands_and_flags(page):
+    english, chinese = (os.path.join(ROOT, page + ending)
+                        for ending in (".md", ".zh.md"))
     without_comments = [
         [shlex.split(line, comments=True) for line in shell_lines(path)]
         for path in (english, chinese)]

@@ -36,10 +36,11 @@ def file_name(index, batch_size):
 
 def main(arguments):
     """Writes by command-line arguments; returns the exit code."""
-    return command.run("bins", lambda: _write_all(_parse(arguments)))
+    return command.run("bins", lambda: _write_all(parse(arguments)))
 
 
-def _parse(arguments):
+def parse(arguments):
+    """The flags as a namespace."""
     parser = command.Parser(
         prog="python -m nonlocal_tf.export.bins", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -79,6 +79,7 @@ class InferenceGraph:
     Attributes:
       input: the placeholder `input`.
       logits: float32 [B, 10].
+      variables: the network's, moving statistics too.
       outputs: operations `output` (int32 [B], the class) and, where asked
         for, `probabilities` (float32 [B, 10]).
     """
@@ -96,10 +97,10 @@ class InferenceGraph:
         if with_probabilities:
             self.outputs.append(
                 tf.nn.softmax(self.logits, name=layouts.PROBABILITIES).op)
-        self._variables = list(network.variables)
-        self._saver = tf1.train.Saver(self._variables)
+        self.variables = list(network.variables)
+        self._saver = tf1.train.Saver(self.variables)
 
     def restore(self, session, prefix):
         """Reads the network's variables; Adam's are left where they are."""
-        checkpoint.restore(session, self._saver, self._variables, prefix,
+        checkpoint.restore(session, self._saver, self.variables, prefix,
                            REMEDY, exact=False)

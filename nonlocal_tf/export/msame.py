@@ -33,10 +33,11 @@ _DYNAMIC = ("dymbatch", "dymhw", "dymdims", "dymshape")
 
 def main(arguments):
     """Runs by command-line arguments; returns the exit code."""
-    return command.run("msame", lambda: _rehearse(_parse(arguments)))
+    return command.run("msame", lambda: _rehearse(parse(arguments)))
 
 
-def _parse(arguments):
+def parse(arguments):
+    """The flags as a namespace."""
     parser = command.Parser(
         prog="python -m nonlocal_tf.export.msame", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

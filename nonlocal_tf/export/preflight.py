@@ -35,10 +35,11 @@ _EXAMPLES = 3                   # nodes shown of those with one trouble
 
 def main(arguments):
     """Examines by command-line arguments; returns the exit code."""
-    return command.run("preflight", lambda: _examine(_parse(arguments)))
+    return command.run("preflight", lambda: _examine(parse(arguments)))
 
 
-def _parse(arguments):
+def parse(arguments):
+    """The flags as a namespace."""
     parser = command.Parser(
         prog="python -m nonlocal_tf.export.preflight", allow_abbrev=False,
         description=__doc__,

@@ -26,10 +26,11 @@ _CONFUSIONS = 10                # pairs that are printed
 
 def main(arguments):
     """Scores by command-line arguments; returns the exit code."""
-    return command.run("score", lambda: _score(_parse(arguments)))
+    return command.run("score", lambda: _score(parse(arguments)))
 
 
-def _parse(arguments):
+def parse(arguments):
+    """The flags as a namespace."""
     parser = command.Parser(
         prog="python -m nonlocal_tf.export.score", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,0 +1,57 @@
+"""docs/deployment.md, line by line: from training to the scored run.
+
+Preflight stands in for atc, the rehearsal for msame; both get their lines.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from support import ROOT, shell_lines
+
+PAGE = os.path.join(ROOT, "docs", "deployment.md")
+
+
+def command_of(words):
+    """What stands in for a line of the page, as a list of words."""
+    if words[0] == "atc":
+        return [sys.executable, "-m", "nonlocal_tf.export.preflight"] + words[
+            1:]
+    if words[0] == "./msame":
+        return [sys.executable, "-m", "nonlocal_tf.export.msame"] + [
+            word.replace(".om", ".pb") for word in words[1:]]
+    assert words[0] == "python", words
+    if words[1] != "-m":
+        words[1] = os.path.join(ROOT, words[1])
+    return [sys.executable] + words[1:]
+
+
+@pytest.mark.slow
+def test_the_page_leads_to_the_trainers_accuracy(tmp_path):
+    outputs = []
+    for line in shell_lines(PAGE):
+        done = subprocess.run(
+            command_of(shlex.split(line)), cwd=str(tmp_path),
+            env=dict(os.environ, PYTHONPATH=ROOT), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True)
+        print(line, done.stdout, sep="\n")
+        assert done.returncode == 0, line + done.stderr
+        outputs.append((line, done.stdout))
+    accuracies = {
+        line: re.findall(r"accuracy [\d.]+% \((\d+) of (\d+) ", output)
+        for line, output in outputs}
+    trained = accuracies[outputs[0][0]][-1]             # unseen images
+    assert int(trained[0]) / int(trained[1]) > 0.95
+    scored = [found for line, found in accuracies.items()
+              if "export.score" in line]
+    assert len(scored) == 4
+    assert all(found == [trained] for found in scored)
+    frozen = [found for line, found in accuracies.items()
+              if "freeze_pb" in line]
+    assert len(frozen) == 2
+    assert all(found[0] == trained for found in frozen)
+    fp16, = re.findall(r"fp16: (\d+) of 359 classes change", outputs[1][1])
+    assert int(fp16) <= 3

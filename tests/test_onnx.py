@@ -1,0 +1,44 @@
+"""A frozen file answers in ONNX Runtime, by tf2onnx, as the live network."""
+
+import numpy as np
+import pytest
+from support import graph_session, run_thin
+
+from nonlocal_tf.data import datasets
+from nonlocal_tf.export import freeze, graphdef, inference, layout, run
+from nonlocal_tf.export.flags import parse_flags
+
+
+@pytest.mark.parametrize("form, kind, batch", [
+    ("embedded_gaussian", "image", 23), ("dot_product", "flat", 0)])
+def test_onnx_runtime_gives_the_live_networks_answers(
+        form, kind, batch, tiny_set, tmp_path):
+    """ResNet-50 with ten blocks, a thin one, after some steps of training."""
+    convert = pytest.importorskip("tf2onnx").convert
+    runtime = pytest.importorskip("onnxruntime")
+    run_thin(tiny_set, tmp_path, instantiation=form, non_local="10",
+             base_width=8)
+    path = str(tmp_path / "model.pb")
+    freeze.freeze(parse_flags(
+        ["--train_url", str(tmp_path), "--output", path, "--input_layout",
+         kind, "--batchsize", str(batch)], "freeze_pb.py"))
+    found = inference.find(str(tmp_path), "")
+    images, _ = datasets.load_test("mnist", tiny_set)
+    x = layout.prepare(images, 28, kind)
+    with graph_session() as session:
+        graph = inference.InferenceGraph(found.config, None, kind)
+        graph.restore(session, found.prefix)
+        live = session.run(graph.logits, {graph.input: x})
+    frozen = graphdef.read(path)
+    name = run.logits_name(frozen, "output") + ":0"
+    model, _ = convert.from_graph_def(
+        frozen, input_names=["input:0"], output_names=["output:0", name])
+    classes, logits = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            ["output:0", name], {"input:0": x})
+    print("largest logit {:.3g}, largest difference {:.2g}".format(
+        np.abs(live).max(), np.abs(logits - live).max()))
+    assert np.abs(live).max() > 1 and live.std(axis=0).min() > 1e-3
+    np.testing.assert_allclose(logits, live, rtol=0, atol=1e-4)
+    assert classes.dtype == np.int32
+    assert classes.tolist() == live.argmax(1).tolist()
