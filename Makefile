@@ -26,6 +26,8 @@ demo: $(VENV)/.installed
 	echo "  $(RUN) train_gpu.py --Epoch 20 --batchsize 128"
 	echo "or at 56 pixels, a CPU's job:"
 	echo "  $(RUN) train_gpu.py --image_size 56 --Epoch 4 --batchsize 64 --learning_rate 1e-3 --lr_schedule cosine"
+	echo "or a frozen graph for an Ascend NPU, of this network:"
+	echo "  $(RUN) freeze_pb.py --train_url demo/output"
 
 test: $(VENV)/.installed-test
 	$(RUN) -m pytest -n 2 --dist loadfile

@@ -171,8 +171,10 @@ def _placeholder(node, asked, request):
             return [Finding(
                 REJECT, "unknown_dimension", node.name,
                 "its shape is {}; ATC would compile for unknown sizes"
-                .format(shown), 'Give --input_shape="{}:..." with every size, '
-                "or freeze with a fixed batch.".format(node.name))]
+                .format(shown), 'Give --input_shape="{}:{}" with numbers, or '
+                "freeze with a fixed batch.".format(node.name, ",".join(
+                    "N" if size is None else str(size)
+                    for size in declared or [None])))]
         return []
     if declared is not None and len(asked) != len(declared):
         return [Finding(

@@ -141,7 +141,7 @@ def _examine(flags):
 def _print_table(findings):
     """Level, node, reason and remedy in columns; alike ones together."""
     groups = {}
-    for each in findings:
+    for each in sorted(findings, key=lambda each: each.level != "reject"):
         key = (each.level, each.check, each.remedy,
                each.reason if each.check in (
                    "operation", "new_attribute") else each.reason.split(
@@ -169,9 +169,15 @@ def _print_table(findings):
 
 
 def _wrapped(text, width):
-    lines = [part for line in text.split("\n")
-             for part in textwrap.wrap(line, width) or [""]]
-    return lines or [""]
+    """Lines of at most `width`; a long name is cut behind a slash."""
+    lines = []
+    for line in text.split("\n"):
+        spaced = " ".join(
+            word if len(word) <= width else word.replace("/", "/ ")
+            for word in line.split(" "))
+        lines += [part.replace("/ ", "/")
+                  for part in textwrap.wrap(spaced, width)] or [""]
+    return lines
 
 
 if __name__ == "__main__":
