@@ -18,9 +18,13 @@ class Parser(argparse.ArgumentParser):
     """Flags in any case, with "-" for "_"; an error is a `UserError`."""
 
     def parse(self, arguments):
-        """A namespace; a flag that is not declared is an error."""
-        return self.parse_args(
+        """A namespace, "~" expanded; an undeclared flag is an error."""
+        flags = self.parse_args(
             [normalised(argument) for argument in arguments])
+        for name, value in vars(flags).items():
+            if isinstance(value, str):
+                setattr(flags, name, os.path.expanduser(value))
+        return flags
 
     def error(self, message):
         raise UserError("{} (--help lists the flags).".format(

@@ -78,8 +78,7 @@ def _write_all(flags):
     config = TrainConfig(dataset=flags.dataset, data_url=flags.data_url,
                          mirror=flags.mirror)
     images, labels = datasets.load_test(
-        config.dataset, os.path.expanduser(config.data_folder()),
-        config.mirrors())
+        config.dataset, config.data_folder(), config.mirrors())
     if flags.images:
         images, labels = images[:flags.images], labels[:flags.images]
     shape = layout.shape(flags.image_size, flags.batchsize, flags.input_layout)

@@ -75,13 +75,13 @@ def freeze(flags):
             found.prefix, found.step, config.resnet_size, config.image_size,
             len(samples.images), "random" if samples.labels is None
             else "test"))
-    storage.make_folder(os.path.dirname(path) or ".", "--output")
     try:
-        with tf.Graph().as_default(), tf1.Session() as session:
+        with tf.Graph().as_default(), run.cpu_session() as session:
             graph = inference.InferenceGraph(
                 config, flags.batchsize or None, flags.input_layout,
                 flags.with_probabilities)
             graph.restore(session, found.prefix)
+            storage.make_folder(os.path.dirname(path) or ".", "--output")
             frozen = _write(session, graph, path, samples.images)
         _report(path, frozen, samples, flags, config)
         if flags.check_fp16:
@@ -199,15 +199,12 @@ def _answers(graph_def, images, feed=lambda batch: batch):
     """Logits [N, 10] and classes [N] of a frozen graph."""
     node, = graphdef.placeholders(graph_def)
     shape = tf.TensorShape(graphdef.declared_shape(node))
-    prepared = list(_batches(images, shape))
     results = run.predict(
         graph_def, ({layout.INPUT + ":0": feed(batch)}
-                    for batch, _ in prepared),
+                    for batch, _ in _batches(images, shape)),
         [run.logits_name(graph_def, layout.OUTPUT), layout.OUTPUT])
-    logits, classes = zip(*[
-        (each[0][:valid], each[1][:valid])
-        for each, (_, valid) in zip(results, prepared)])
-    return np.concatenate(logits), np.concatenate(classes)
+    logits, classes = map(np.concatenate, zip(*results))
+    return logits[:len(images)], classes[:len(images)]  # the rest fills up
 
 
 def _check_for_atc(graph_def, names):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import graphdef
+from nonlocal_tf.export import graphdef, run
 
 tf1 = tf.compat.v1
 
@@ -34,7 +34,7 @@ def rehearse(flags):
         for node, shape, path in zip(inputs, shapes, group.files):
             _check_size(node, shape, path)
     _check_output_folder(flags.output)
-    with tf.Graph().as_default() as graph, tf1.Session() as session:
+    with tf.Graph().as_default() as graph, run.cpu_session() as session:
         graphdef.load(graph_def, flags.model)
         fetches = [_tensor(graph, name) for name in outputs]
         _open_lines(flags, inputs, shapes, outputs)

@@ -13,6 +13,14 @@ def logits_name(graph_def, output):
     return graphdef.by_name(graph_def)[output].input[0]
 
 
+def cpu_session():
+    """A session of the default graph that leaves a GPU alone.
+
+    A GPU may compute in TF32, and another process may be training on it.
+    """
+    return tf1.Session(config=tf1.ConfigProto(device_count={"GPU": 0}))
+
+
 def predict(graph_def, feeds, fetches):
     """Runs a frozen graph on batches.
 
@@ -23,7 +31,7 @@ def predict(graph_def, feeds, fetches):
     Yields:
       The list of fetched arrays of each batch.
     """
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default(), cpu_session() as session:
         graphdef.load(graph_def, "the frozen graph")
         names = [name if ":" in name else name + ":0" for name in fetches]
         for feed in feeds:
