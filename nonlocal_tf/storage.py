@@ -8,6 +8,7 @@ place.
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 
 from nonlocal_tf.errors import UserError
@@ -40,6 +41,25 @@ def replacing(path):
     except BaseException:
         os.unlink(partial)
         raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Yields a new folder to fill; it then takes the place of `path`.
+
+    Raises:
+      OSError: it cannot be made or filled; `path` is then as it was.
+    """
+    partial = path + PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)
+    os.mkdir(partial)
+    try:
+        yield partial
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path, text):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import msame, rehearsal
+from nonlocal_tf.export import formats, msame, rehearsal
 
 tf1 = tf.compat.v1
 
@@ -75,12 +75,12 @@ Inference average time without first time: SHORT ms
 
 @pytest.mark.parametrize("array, text", GOLDEN)
 def test_text_is_that_of_msame(array, text):
-    assert rehearsal.as_text(array) == text
+    assert formats.as_text(array) == text
 
 
 def test_text_of_bytes_is_refused():
     with pytest.raises(UserError, match="raw characters"):
-        rehearsal.as_text(np.array([1], np.uint8))
+        formats.as_text(np.array([1], np.uint8))
 
 
 @pytest.mark.parametrize("when, name", [
@@ -88,7 +88,7 @@ def test_text_of_bytes_is_refused():
     (datetime.datetime(2026, 11, 21, 12, 0, 59, 7), "20261121_12_0_59_7"),
 ])
 def test_stamp_has_no_zeros(when, name):
-    assert rehearsal.stamp(when) == name
+    assert formats.stamp(when) == name
 
 
 @pytest.fixture(scope="module")

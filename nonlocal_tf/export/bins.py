@@ -125,23 +125,14 @@ def _check_space(folder, wanted):
 
 
 def _write_batches(target, images, labels, flags):
-    """Writes the files into a folder beside `target`, which it replaces."""
-    partial = target + storage.PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)
-    os.mkdir(partial)
-    try:
+    with storage.replacing_folder(target) as folder:
         for index, (batch, _, _) in enumerate(batches.test_batches(
                 images, labels, flags.batchsize)):
             prepared = layout.prepare(
                 batch, flags.image_size, flags.input_layout)
-            path = os.path.join(partial, file_name(index, flags.batchsize))
+            path = os.path.join(folder, file_name(index, flags.batchsize))
             with open(path, "wb") as file:
                 file.write(prepared.astype("<f4").tobytes())
-        if os.path.isdir(target):
-            shutil.rmtree(target)
-        os.rename(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _report(target, shape, count, images, flags):

@@ -60,34 +60,39 @@ def freeze(session, outputs):
         if operation.type == "Placeholder" or any(
                 tensor.op in live for tensor in operation.inputs):
             live.add(operation)
-    passed = {}                         # Identity's result -> its input
-    frontier = []
-    for operation in order:
-        if operation in live:
-            if operation.type == "Identity" and operation not in outputs:
-                tensor = operation.inputs[0]
-                passed[operation.outputs[0].name] = passed.get(
-                    tensor.name, tensor)
-            frontier.extend(tensor for tensor in operation.inputs
-                            if tensor.op not in live)
-    values = session.run({tensor.name: tensor for tensor in frontier})
+    frontier = {tensor.name: tensor for operation in order
+                if operation in live for tensor in operation.inputs
+                if tensor.op not in live}
+    values = session.run(frontier)
+    names = {name: _constant_name(tensor)
+             for name, tensor in frontier.items()}
     graph_def = tf1.GraphDef()
     graph_def.versions.producer = PRODUCER
-    names = {tensor.name: _constant_name(tensor) for tensor in frontier}
-    constants = {names[tensor]: value for tensor, value in values.items()}
     graph_def.node.extend(
-        graphdef.const_node(name, constants[name])
-        for name in sorted(constants))
+        graphdef.const_node(name, value) for name, value in sorted({
+            names[tensor]: value for tensor, value in values.items()}.items(),
+            key=lambda item: item[0]))
+    names.update(_passed_names([each for each in order if each in live],
+                               outputs))
     known = known_operations()
     for operation in order:
-        if operation in live and operation.outputs[0].name not in passed:
+        if operation in live:
             node = graph_def.node.add()
             node.CopyFrom(_plain_node(operation, known))
-            for tensor in operation.inputs:
-                tensor = passed.get(tensor.name, tensor)
-                node.input.append(
-                    names.get(tensor.name) or _input_name(tensor))
+            node.input.extend(names.get(tensor.name) or _input_name(tensor)
+                              for tensor in operation.inputs)
     return sorted_nodes(graph_def, [output.name for output in outputs])
+
+
+def _passed_names(operations, outputs):
+    """What reads an Identity reads its input: tensor -> name of the input."""
+    passed = {}
+    for operation in operations:
+        if operation.type == "Identity" and operation not in outputs:
+            tensor = operation.inputs[0]
+            passed[operation.outputs[0].name] = passed.get(
+                tensor.name, _input_name(tensor))
+    return passed
 
 
 def _constant_name(tensor):

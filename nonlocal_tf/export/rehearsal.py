@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import shutil
 import time
 
 import numpy as np
@@ -11,7 +10,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import graphdef, run
+from nonlocal_tf.export import formats, graphdef, run
 
 tf1 = tf.compat.v1
 
@@ -34,65 +33,44 @@ def rehearse(flags):
         for node, shape, path in zip(inputs, shapes, group.files):
             _check_size(node, shape, path)
     _check_output_folder(flags.output)
-    with tf.Graph().as_default() as graph, run.cpu_session() as session:
-        graphdef.load(graph_def, flags.model)
-        fetches = [_tensor(graph, name) for name in outputs]
-        _open_lines(flags, inputs, shapes, outputs)
-        folder = os.path.join(flags.output, stamp(datetime.datetime.now()))
-        partial = folder + storage.PARTIAL
-        try:
-            os.makedirs(partial)
+    try:
+        with tf.Graph().as_default() as graph, run.cpu_session() as session:
+            graphdef.load(graph_def, flags.model)
+            fetches = [_tensor(graph, name) for name in outputs]
+            _say_opening(flags, inputs, shapes, outputs)
+            folder = os.path.join(flags.output, formats.stamp(
+                datetime.datetime.now()))
             say(folder)
             milliseconds = []
-            for group in groups:
-                results = _run(session, group, inputs, shapes, fetches,
-                               1 if from_folder else flags.loop, milliseconds)
-                _write(results, os.path.join(partial, group.stem), flags)
-                say("[INFO] output data success")
-                if from_folder:
-                    say("[INFO] destroy model input success")
-            _say_average(milliseconds, from_folder)
-            os.rename(partial, folder)
-        except tf.errors.OpError as error:
-            raise UserError(
-                "[ERROR] model execute failed: {} Do the inputs fit the "
-                "graph?".format(storage.gist(error)))
-        except OSError as error:
-            raise UserError(
-                "--output {!r} must take the results; {}. Free some space or "
-                "name another folder.".format(
-                    flags.output, error.strerror or error))
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    _close_lines(flags)
-
-
-def stamp(now):
-    """msame's name of a folder: a date without zeros, then a time."""
-    return "{}{}{}_{}_{}_{}_{}".format(
-        now.year, now.month, now.day, now.hour, now.minute, now.second,
-        now.microsecond)
-
-
-def as_text(array):
-    """An array as msame's TXT.
-
-    Raises:
-      UserError: msame would write raw characters.
-    """
-    if array.dtype in (np.int8, np.uint8):
+            with storage.replacing_folder(folder) as partial:
+                for group in groups:
+                    results = _run(
+                        session, group, inputs, shapes, fetches,
+                        1 if from_folder else flags.loop, milliseconds)
+                    _write(results, os.path.join(partial, group.stem), flags)
+                    say("[INFO] output data success")
+                    if from_folder:
+                        say("[INFO] destroy model input success")
+    except (MemoryError, tf.errors.OpError) as error:
+        raise UserError("The model could not be executed: {} Do the inputs "
+                        "fit the graph?".format(storage.gist(error)))
+    except OSError as error:
         raise UserError(
-            "msame writes {} results as raw characters in TXT. Use --outfmt "
-            "BIN.".format(array.dtype))
-    if array.dtype.kind == "f":
-        words = ["{:g}".format(value) for value in array.ravel().tolist()]
-    else:
-        words = [str(int(value)) for value in array.ravel()]
-    row = array.shape[-1] if array.ndim > 1 else len(words) + 1
-    lines = []
-    for index, word in enumerate(words, 1):
-        lines.append(word + " " + ("\n" if index % row == 0 else ""))
-    return "".join(lines)
+            "--output {!r} must take the results; {}. Free some space or name "
+            "another folder.".format(flags.output, error.strerror or error))
+    for line in formats.averages(milliseconds, from_folder) + formats.closing(
+            flags.device):
+        say(line)
+
+
+def _say_opening(flags, inputs, shapes, outputs):
+    for line in formats.opening(flags.model, flags.device):
+        say(line)
+    if flags.debug:
+        for node, shape in zip(inputs, shapes):
+            say("[DEBUG] input {}: {} {}".format(
+                node.name, np.dtype(_dtype(node)).name, shape))
+        say("[DEBUG] outputs: {}".format(", ".join(outputs)))
 
 
 def _output_names(graph_def, flags):
@@ -276,47 +254,8 @@ def _write(results, stem, flags):
         path = "{}_output_{}".format(stem, index)
         if flags.outfmt == "TXT":
             with open(path + ".txt", "w", encoding="ascii") as file:
-                file.write(as_text(array))
+                file.write(formats.as_text(array))
         else:
             with open(path + ".bin", "wb") as file:
                 file.write(array.astype(
                     array.dtype.newbyteorder("<")).tobytes())
-
-
-def _say_average(milliseconds, from_folder):
-    """msame's averages; the forms differ with the kind of input."""
-    first = "Inference average time : {:.2f} ms" if from_folder else (
-        "Inference average time: {:f} ms")
-    rest = "Inference average time without first time: " + (
-        "{:.2f} ms" if from_folder else "{:f} ms")
-    say(first.format(sum(milliseconds) / len(milliseconds)))
-    if len(milliseconds) > 1:
-        say(rest.format(sum(milliseconds[1:]) / (len(milliseconds) - 1)))
-    if not from_folder:
-        say("[INFO] destroy model input success")
-
-
-def _open_lines(flags, inputs, shapes, outputs):
-    for line in ("acl init success",
-                 "open device {} success".format(flags.device),
-                 "create context success", "create stream success",
-                 "get run mode success",
-                 "load model {} success".format(flags.model),
-                 "create model description success",
-                 "get input dynamic gear count success"):
-        say("[INFO] " + line)
-    if flags.debug:
-        for node, shape in zip(inputs, shapes):
-            say("[DEBUG] input {}: {} {}".format(
-                node.name, np.dtype(_dtype(node)).name, shape))
-        say("[DEBUG] outputs: {}".format(", ".join(outputs)))
-    say("[INFO] create model output success")
-
-
-def _close_lines(flags):
-    for line in ("unload model success, model Id is 1",
-                 "pid: {} Execute sample success".format(os.getpid()),
-                 "end to destroy stream", "end to destroy context",
-                 "end to reset device is {}".format(flags.device),
-                 "end to finalize acl"):
-        say("[INFO] " + line)
