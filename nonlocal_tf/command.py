@@ -1,17 +1,19 @@
 """What every command of the package shares: flags, lines, errors, exit code."""
 
 import argparse
+import contextlib
+import difflib
 import logging as python_logging
 import os
+import signal
 import sys
 import warnings
 
-from absl import flags, logging
-
-from nonlocal_tf.errors import UserError
+from nonlocal_tf.errors import UserError, missing_packages
 
 USER_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,12 +21,23 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments):
         """A namespace, "~" expanded; an undeclared flag is an error."""
-        flags = self.parse_args(
+        flags, unknown = self.parse_known_args(
             [normalised(argument) for argument in arguments])
+        if unknown:
+            near = self.near(unknown[0])
+            raise UserError("{} is no flag{} (--help lists the flags.)".format(
+                unknown[0], "; did you mean {}?".format(near)
+                if near else "."))
         for name, value in vars(flags).items():
             if isinstance(value, str):
                 setattr(flags, name, os.path.expanduser(value))
         return flags
+
+    def near(self, argument):
+        """The flag that `argument` is nearly spelt like, or None."""
+        name = normalised("--" + argument.lstrip("-").partition("=")[0])
+        return next(iter(difflib.get_close_matches(
+            name, self._option_string_actions, 1, cutoff=0.85)), None)
 
     def error(self, message):
         raise UserError("{} (--help lists the flags).".format(
@@ -49,6 +62,10 @@ def boolean(text):
         "must be true or false, not {!r}".format(text))
 
 
+class _Terminated(BaseException):
+    """SIGTERM: what is half written is taken away on the way out."""
+
+
 def run(program, act):
     """Calls `act` and turns what it raises into one line and an exit code.
 
@@ -57,27 +74,59 @@ def run(program, act):
       act: a function without arguments; returns the exit code.
     Returns:
       The exit code: that of `act`, 2 for an error that the user can mend,
-      130 after Ctrl-C.
+      130 after Ctrl-C, 143 after SIGTERM.
     """
-    _quiet()
     try:
-        return act()
+        _quiet()
+        with _terminable():
+            return act()
     except UserError as error:
         sys.stderr.write("{}: error: {}\n".format(program, error))
-        return USER_ERROR
+    except ImportError as error:
+        sys.stderr.write(missing_packages(program, error))
+    except OSError as error:
+        sys.stderr.write("{}: error: {}: {}.\n".format(
+            program, error.filename or "A file or the output",
+            error.strerror or error))
     except KeyboardInterrupt:
         sys.stderr.write("{}: interrupted\n".format(program))
         return INTERRUPTED
+    except _Terminated:
+        return TERMINATED
     finally:
         _let_go_of_stdout()
+    return USER_ERROR
 
 
 def say(line=""):
-    """Prints one line at once; a reader that is gone changes nothing."""
+    """Prints one line at once; a reader that is gone changes nothing.
+
+    Raises:
+      OSError: it cannot be written, as on a full disk.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    line = line.encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(line, flush=True)
-    except (OSError, ValueError):
+    except BrokenPipeError:
         _let_go_of_stdout()
+
+
+@contextlib.contextmanager
+def _terminable():
+    """SIGTERM ends what runs within by an exception."""
+    def end(number, frame):
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:                  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _let_go_of_stdout():
@@ -92,6 +141,7 @@ def _let_go_of_stdout():
 
 def _quiet():
     """Leaves of TensorFlow's messages at start its errors alone."""
+    from absl import flags, logging  # may be missing: see `run`
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", category=FutureWarning)
     flags.FLAGS.mark_as_parsed()          # absl logs only after that

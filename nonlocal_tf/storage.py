@@ -34,13 +34,17 @@ def replacing(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(partial, 0o666 & ~umask)              # mkstemp gives 0600
+        os.chmod(partial, 0o666 & ~_umask())           # mkstemp gives 0600
         os.replace(partial, path)
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 @contextlib.contextmanager
@@ -50,11 +54,12 @@ def replacing_folder(path):
     Raises:
       OSError: it cannot be made or filled; `path` is then as it was.
     """
-    partial = path + PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)
-    os.mkdir(partial)
+    partial = tempfile.mkdtemp(
+        prefix=os.path.basename(path) + ".", suffix=PARTIAL,
+        dir=os.path.dirname(path) or ".")
     try:
         yield partial
+        os.chmod(partial, 0o777 & ~_umask())           # mkdtemp gives 0700
         if os.path.isdir(path):
             shutil.rmtree(path)
         os.rename(partial, path)

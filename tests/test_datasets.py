@@ -200,6 +200,27 @@ def test_only_what_is_missing_is_downloaded(folder, published):
     assert len(listing(folder)) == 4
 
 
+def test_for_the_test_only_the_test_files_are_downloaded(folder, published):
+    _, found = datasets.load_test("alpha", str(folder))
+    assert found.tolist() == [3, 3]
+    assert sorted(listing(folder)) == [TEST_IMAGES + ".gz",
+                                       TEST_LABELS + ".gz"]
+
+
+def test_for_the_test_own_files_are_not_completed(folder, published):
+    put(folder, without(TEST_LABELS))
+    with pytest.raises(UserError, match="missing: " + TEST_LABELS):
+        datasets.load_test("alpha", str(folder))
+
+
+def test_for_the_test_digits_are_not_written(tmp_path):
+    pixels, classes = datasets.load_test("digits", str(tmp_path / "none"))
+    assert pixels.shape == (359, 28, 28, 1) and len(classes) == 359
+    assert os.listdir(str(tmp_path)) == []
+    with pytest.raises(UserError, match="--dataset must be one of"):
+        datasets.load_test("none", str(tmp_path))
+
+
 def test_given_mirrors_come_first(folder, published, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(

@@ -132,10 +132,7 @@ def load(name, folder, mirrors=()):
     Raises:
       UserError: one line: required, received, what to do.
     """
-    if name not in DATASETS:
-        raise UserError("--dataset must be one of {}; it is {!r}. For a set "
-                        "of your own take mnist and --data_url.".format(
-                            ", ".join(sorted(DATASETS)), name))
+    _check_name(name)
     foreign = _check_origin(name, folder)
     missing = [file for file in FILES if not _copies(folder, file)]
     if name == "digits":
@@ -159,14 +156,19 @@ def load(name, folder, mirrors=()):
 def load_test(name, folder, mirrors=()):
     """The test images and labels of a data set, as `load` gives them.
 
-    A folder with the two test files alone is enough.
+    The two test files are enough, and only they are downloaded; those of
+    digits are not written.
     """
-    there = [bool(_copies(folder, file)) for file in FILES]
-    if name in DATASETS and there == [False, False, True, True]:
-        _check_origin(name, folder)
-        return _read_part(folder, *FILES[2:])
-    dataset = load(name, folder, mirrors)
-    return dataset.test_images, dataset.test_labels
+    _check_name(name)
+    foreign = _check_origin(name, folder)
+    missing = [file for file in FILES[2:] if not _copies(folder, file)]
+    if name == "digits" and len(missing) == 2:
+        return digits.digits()[2:]
+    if missing and foreign:
+        raise _mixture(name, folder, missing, foreign)
+    if missing:
+        _download(name, folder, missing, mirrors)
+    return _read_part(folder, *FILES[2:])
 
 
 def fingerprint(dataset):
@@ -181,6 +183,13 @@ def fingerprint(dataset):
         crc = zlib.crc32(np.ascontiguousarray(
             array, array.dtype.newbyteorder("<")), crc)
     return "{:08x}".format(crc & 0xffffffff)
+
+
+def _check_name(name):
+    if name not in DATASETS:
+        raise UserError("--dataset must be one of {}; it is {!r}. For a set "
+                        "of your own take mnist and --data_url.".format(
+                            ", ".join(sorted(DATASETS)), name))
 
 
 def _copies(folder, file):
@@ -254,10 +263,10 @@ def _download(name, folder, missing, mirrors):
             if not existed and not os.listdir(folder):
                 os.rmdir(folder)
             raise UserError(
-                "{!r} must hold the four files of {}; missing: {}; and no "
-                "mirror gave {} ({}). Copy them there, plain or .gz, or train "
-                "on the data set that needs no download: --dataset "
-                "digits".format(folder, name, ", ".join(
+                "{!r} must hold files of {}; missing: {}; and no mirror gave "
+                "{} ({}). Copy them there, plain or .gz, name a mirror with "
+                "--mirror, or take the data set that needs no download: "
+                "--dataset digits".format(folder, name, ", ".join(
                     each + ".gz" for each in missing[place:]), packed, error))
 
 

@@ -157,7 +157,7 @@ def restore(session, saver, variables, prefix, remedy, exact):
         saver.restore(session, prefix)
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(
-            "Checkpoint {!r} cannot be read ({}). {}".format(
+            "Checkpoint {!r} is cut short or damaged ({}). {}".format(
                 prefix, type(error).__name__, remedy))
 
 

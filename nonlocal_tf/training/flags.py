@@ -1,7 +1,6 @@
 """The command line: flags to a `TrainConfig`."""
 
 import dataclasses
-import difflib
 import os
 
 from absl import logging
@@ -43,12 +42,10 @@ def parse_flags(arguments, program, description):
 def _check_unknown(unknown, parser):
     """Raises where an argument is surely a slip: a near flag, a bare word."""
     for before, argument in zip([""] + unknown, unknown):
-        name = "--" + argument.lstrip("-").partition("=")[0]
-        near = difflib.get_close_matches(
-            normalised(name), parser._option_string_actions, 1, cutoff=0.85)
+        near = parser.near(argument)
         if near and argument.startswith("-"):
             raise UserError("{} is no flag; did you mean {}? (--help lists "
-                            "the flags.)".format(argument, near[0]))
+                            "the flags.)".format(argument, near))
         if not argument.startswith("-") and not before.startswith("--"):
             raise UserError("Flags begin with --; got {!r} (--help lists the "
                             "flags; quote what has a ; in it).".format(
