@@ -8,7 +8,7 @@ import pytest
 from support import write_tiny_set
 
 from nonlocal_tf.data import datasets, idx
-from nonlocal_tf.export import bins
+from nonlocal_tf.export import bins, inputs
 
 
 def written(tmp_path, tiny_set, *arguments):
@@ -25,8 +25,8 @@ def written(tmp_path, tiny_set, *arguments):
 
 def test_names_follow_the_known_one():
     """The one name that is known, 1_batch_0_32.bin, and what follows it."""
-    assert bins.file_name(0, 32) == "1_batch_0_32.bin"
-    assert bins.file_name(9, 32) == "10_batch_288_320.bin"
+    assert inputs.file_name(0, 32) == "1_batch_0_32.bin"
+    assert inputs.file_name(9, 32) == "10_batch_288_320.bin"
 
 
 def test_flat_files_are_little_endian_rows(tmp_path, tiny_set, capsys):
@@ -80,10 +80,17 @@ def test_an_earlier_run_is_replaced_and_others_are_not(
     assert names == ["1_batch_0_23.bin"]
     other = tmp_path / "bins" / "input" / "notes.txt"
     other.write_text("mine")
+    assert "replaced 5 files" in capsys.readouterr().out
     assert bins.main(["--data_url", tiny_set, "--output",
                       str(tmp_path / "bins")]) == 2
     assert "it has notes.txt" in capsys.readouterr().err
     assert other.read_text() == "mine"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "labels.txt").write_text("mine")
+    assert bins.main(["--data_url", tiny_set, "--output",
+                      str(tmp_path / "own")] + small) == 2
+    assert "not of an earlier run" in capsys.readouterr().err
+    assert os.listdir(str(tmp_path / "own")) == ["labels.txt"]
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -92,6 +99,7 @@ def test_an_earlier_run_is_replaced_and_others_are_not(
     (["--images", "-1"], "--images must be 0 to"),
     (["--dataset", "none"], "--dataset must be one of"),
     (["--input_layout", "NCHW"], "invalid choice"),
+    (["--output", "a.bins"], 'must have no ".bin" in it'),
     (["--output", "/proc/none"], "--output must name a folder"),
     (["--batchsize", "100000", "--image_size", "4096"], "free. Name another"),
 ])
@@ -108,7 +116,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         tmp_path, tiny_set, monkeypatch, capsys):
     def full(images, image_size, kind):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(bins.layout, "prepare", full)
+    monkeypatch.setattr(inputs.layout, "prepare", full)
     assert bins.main(["--data_url", tiny_set, "--output", str(tmp_path),
                       "--image_size", "28"]) == 2
     assert "No space left" in capsys.readouterr().err

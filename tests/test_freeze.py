@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 
 import numpy as np
@@ -92,7 +93,8 @@ def test_interface_and_operations_are_those_of_atc(pb):
     operations = {node.op for node in graph_def.node}
     assert not operations & {"Shape", "StridedSlice", "Pack", "Identity"}
     assert checks.examine(graph_def, checks.Request(
-        {"input": [23, 28, 28, 1]}, ["output", "probabilities"])) == []
+        {"input": [23, 28, 28, 1]},
+        [("output", 0), ("probabilities", 0)])) == []
 
 
 def test_file_does_not_depend_on_the_run(pb, train_url, tmp_path):
@@ -172,11 +174,17 @@ def test_report_says_what_was_written(
         right / 23, right)
     content = path.read_bytes()
     assert "{:,} bytes".format(len(content)) in lines[1]
-    assert hashlib.sha256(content).hexdigest() in lines[1]
+    assert lines[2].split() == [
+        "SHA-256", hashlib.sha256(content).hexdigest()]
     assert any(line.startswith("fp16: 0 of 23 classes change")
                for line in lines)
     text = "\n".join(lines)
-    assert "--soc_version=Ascend310P3 --input_shape=input:8,28,28,1 " in text
+    atc = text[text.index("\natc "):].split("\n./msame")[0]
+    assert shlex.split(atc.replace("\\\n", "")) == [
+        "atc", "--model=" + str(path), "--framework=3",
+        "--output=" + str(path)[:-3], "--soc_version=Ascend310P3",
+        "--input_shape=input:8,28,28,1", "--out_nodes=output:0",
+        "--log=error", "--input_format=NHWC"]
     assert "8 x 28 x 28 x 1 float32" in text and "25,088 bytes" in text
 
 
@@ -264,9 +272,11 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     (["--train_url", "nowhere"], "has none. Train first"),
     (["--checkpoint", "nowhere/model.ckpt-1"], "lacks"),
     (["--batchsize", "-1"], "--batchsize must be 0 to"),
+    (["--test_image", "1"], "did you mean --test_images?"),
+    (["--soc_version", "Ascend 310"], "--soc_version must be like Ascend310"),
     (["--test_images", "-1"], "--test_images must be 0 or more"),
     (["--input_layout", "round"], "--input_layout: invalid choice"),
-    (["--unknown", "1"], "Unrecognized arguments: --unknown"),
+    (["--unknown", "1"], "--unknown is no flag"),
 ])
 def test_bad_flags_are_one_line(arguments, message, tmp_path, monkeypatch,
                                 capsys):

@@ -194,14 +194,21 @@ def test_an_open_batch_is_set_by_msames_flags(flags, tmp_path):
     (["--dymBatch", "4096"], "--dymBatch must be 1 to 2048"),
     (["--dymBatch", "2", "--dymHW", "1,1"], "exclude each other"),
     (["--dymShape", "input:2,3"], "--dymShape needs --input and --outputSize"),
-    (["--no_such"], "Unrecognized arguments: --no_such"),
+    (["--no_such"], "--no_such is no flag"),
     (["--input", "IN/short.bin"], "must have 24 bytes, 2 x 3 float32"),
     (["--input", "IN/long.bin"], "it has 28"),
     (["--input", "IN/empty.bin"], "it has 0"),
     (["--input", "IN/gone.bin"], "No such file"),
     (["--input", "IN/gone"], "neither"),
     (["--input", "IN/one.bin,IN/one.bin"], "has 1 inputs (input)"),
-    (["--input", "IN"], "must have 24 bytes"),
+    (["--input", "IN"], "Did you mean --input"),
+    (["--input", "IN/stems"], "msame overwrites"),
+    (["--input", "IN/bare"], "must have an ending"),
+    (["--dymBatch", "7"], "they ask for [7, 3]"),
+    (["--dymHW", "2"], "--dymHW must be height,width"),
+    (["--dymDims", "x:2,3"], "has no input 'x' (there: input)"),
+    (["--dymDims", "input:2,4"], "Only what is open can be set"),
+    (["--model", "x.om"], "runs the .pb that atc was given"),
     (["--input", "IN/none"], "holds none"),
     (["--input", "IN/a.bins"], "msame takes any path"),
     (["--output", "OUT/a/b"], "one level alone"),
@@ -214,6 +221,10 @@ def test_what_msame_does_silently_wrong_is_one_line(
     inputs = feed(tmp_path / "in", one=np.zeros([2, 3]), short=np.zeros(5),
                   long=np.zeros(7), empty=[])
     (tmp_path / "in" / "none").mkdir()
+    feed(tmp_path / "in" / "bare")
+    (tmp_path / "in" / "bare" / "first").write_bytes(bytes(24))
+    feed(tmp_path / "in" / "stems", a=np.zeros([2, 3]))
+    (tmp_path / "in" / "stems" / "a.raw").write_bytes(bytes(24))
     (tmp_path / "in" / "a.bins").mkdir()
     output = tmp_path / "out"
     output.mkdir()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import results, score
+from nonlocal_tf.export import results, score, scoring
 
 
 def put(folder, **files):
@@ -95,8 +95,9 @@ def test_missing_and_surplus_files_are_named(tmp_path, capsys):
                        labels_file(tmp_path, [1, 1, 1, 1, 1])]) == 1
     out = capsys.readouterr().out
     assert "1 1 - - 1\ngt\n1 1 1 1 1\n" in out
-    assert "accuracy 100.00% (3 of 3 images; 2 of 5 have no result)" in out
-    assert "missing: images 2 to 3" in out
+    assert ("accuracy 100.00% (3 of 3 images; 2 of 5 have no result; surplus "
+            "files: 1)") in out
+    assert "missing: results of 2_batch_2_4.bin (images 2 to 3)" in out
     assert "surplus: 4_batch_6_8_output_0.txt (there are 5 labels)" in out
 
 
@@ -109,16 +110,25 @@ def test_confusions_come_largest_first(tmp_path, capsys):
 
 
 def test_names_without_a_place_need_a_batch_size(tmp_path, capsys):
-    folder = put(tmp_path / "out", _img2_output_0__txt="3 4 ",
-                 _img1_output_0__txt="1 2 ", _img10_output_0__txt="5 6 ")
+    folder = put(tmp_path / "out", _img10_output_0__txt="3 4 ",
+                 _img9_output_0__txt="1 2 ", _img11_output_0__txt="5 6 ")
+    for number in (9, 10, 11):          # from 1 on
+        os.rename(os.path.join(folder, "img{}_output_0.txt".format(number)),
+                  os.path.join(folder, "i{}_output_0.txt".format(number - 8)))
     arguments = ["--output", folder, "--labels", labels_file(
         tmp_path, [1, 2, 3, 4, 5, 6])]
     assert score.main(arguments) == 2
     assert "Give --batchsize" in capsys.readouterr().err
     assert score.main(arguments + ["--batchsize", "2"]) == 0
     out = capsys.readouterr().out
-    assert "in the order of the numbers in their names" in out
+    assert "placed by the last number in their names" in out
     assert "accuracy 100.00%" in out
+    os.remove(os.path.join(folder, "i1_output_0.txt"))
+    assert score.main(arguments + ["--batchsize", "2"]) == 2
+    assert "the 3 numbers from 0 or from 1 on" in capsys.readouterr().err
+    put(tmp_path / "out", _1_batch_0_2_output_0__txt="1 2 ")
+    assert score.main(arguments + ["--batchsize", "2"]) == 2
+    assert "'i2_output_0.txt' does not" in capsys.readouterr().err
 
 
 def test_the_stamped_folder_is_found(tmp_path, capsys):
@@ -144,13 +154,42 @@ def test_the_stamped_folder_is_found(tmp_path, capsys):
     ("1_batch_0_3_output_0__bin", b"1234567", "7 bytes are neither"),
     ("1_batch_0_3_output_0__bin", b"\xff" * 12, "12 bytes are neither"),
     ("1_batch_0_3_0__npy", b"\x93NUMPY\x01\x00", "no .npy array"),
-    ("1_batch_0_3_output_1__txt", "7 2 1 ", "it has none"),
+    ("1_batch_0_3_output_1__txt", "7 2 1 ", "it has those of 1"),
     ("1_batch_3_0_output_0__txt", "7 2 1 ", "turned round"),
 ])
 def test_damaged_results_are_one_line(name, content, message, tmp_path):
     folder = put(tmp_path / "out", **{"_" + name: content})
     with pytest.raises(UserError, match=message):
         results.read(folder, 3)
+
+
+def test_ten_classes_are_not_taken_for_scores(tmp_path):
+    folder = put(tmp_path / "out", _img0_output_0__txt="1 0 0 1 0 1 1 0 0 1 ")
+    with pytest.raises(UserError, match="classes of as many images"):
+        results.read(folder, 1, batch_size=1)
+
+
+def test_a_batch_size_that_contradicts_the_names_is_refused(tmp_path):
+    folder = put(tmp_path / "out", _1_batch_0_3_output_0__txt="7 2 1 ")
+    with pytest.raises(UserError, match="they hold|hold 3 images each"):
+        results.read(folder, 3, batch_size=2)
+
+
+def test_inputs_are_not_taken_for_results(tmp_path, capsys):
+    folder = put(tmp_path / "input", _1_batch_0_3__bin=bytes(12))
+    assert score.main(["--output", folder, "--labels", labels_file(
+        tmp_path, CLASSES)]) == 2
+    assert "has inputs" in capsys.readouterr().err
+
+
+def test_names_that_are_not_understood_are_said(tmp_path, capsys):
+    folder = put(tmp_path / "out", davinci_1_batch_0_3_output0__txt="7 2 1 ",
+                 notes__txt="x")
+    assert score.main(["--output", folder, "--labels", labels_file(
+        tmp_path, CLASSES)]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy 100.00% (3 of 3 images)" in out
+    assert "passed over: notes.txt" in out
 
 
 def test_results_of_two_runs_are_refused(tmp_path):
@@ -170,6 +209,7 @@ def test_results_of_two_runs_are_refused(tmp_path):
     ("labels.txt", b"", "has none"),
     ("labels.npy", b"", "must hold whole numbers"),
     ("labels.npy", b"\x93NUMPY\x01\x00v\x00{", "must hold whole numbers"),
+    ("labels.csv", b"1,1", "must be labels.npy or labels.txt"),
     ("labels-idx1-ubyte", b"\x00\x00\x08\x01",
      "labels-idx1-ubyte' must"),
 ])
@@ -183,7 +223,7 @@ def test_bad_labels_are_one_line(name, content, message, tmp_path, capsys):
 
 
 def test_labels_may_be_an_idx_file(tiny_set):
-    labels = score.read_labels(os.path.join(
+    labels = scoring.read_labels(os.path.join(
         tiny_set, "t10k-labels-idx1-ubyte"))
     assert labels.tolist() == [index % 10 for index in range(23)]
 

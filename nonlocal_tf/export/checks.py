@@ -32,7 +32,7 @@ class Request(NamedTuple):
     """What ATC will be asked for."""
 
     shapes: Optional[dict] = None       # --input_shape: name -> sizes, -1 open
-    out_nodes: Optional[List[str]] = None     # names without ":0"
+    out_nodes: Optional[List[tuple]] = None     # (name, index or None)
     dynamic: bool = False               # a --dynamic_... flag is given
 
 
@@ -98,12 +98,23 @@ def examine(graph_def, request=None):
     known = fold.known_operations()
     nodes = graphdef.by_name(graph_def)
     functions = {each.signature.name for each in graph_def.library.function}
+    needed = _needed(graph_def, request)
     for node in graph_def.node:
-        findings += _node(node, nodes, known, functions)
+        if node.name in needed:
+            findings += _node(node, nodes, known, functions)
     findings += _moments(graph_def, nodes)
     if not any(finding.level == REJECT for finding in findings):
         findings += _loads(graph_def, request)
     return findings
+
+
+def _needed(graph_def, request):
+    """Names of the nodes that --out_nodes need; without it, of all."""
+    names = {node.name for node in graph_def.node}
+    outputs = [name for name, _ in request.out_nodes or ()]
+    if not outputs or not names.issuperset(outputs):
+        return names
+    return set(graphdef.needed(graph_def, outputs))
 
 
 def _structure(graph_def):
@@ -157,7 +168,7 @@ def _inputs(graph_def, request):
             .format(name, ", ".join(names)[:_SHOWN] or "none"),
             "Use the Placeholder's name, without \":0\"."))
     for node in placeholders:
-        if node.attr["dtype"].type != _STRING:
+        if _type(node, "dtype") != _STRING:
             findings += _placeholder(node, asked.get(node.name), request)
     return findings
 
@@ -211,15 +222,25 @@ def _outputs(graph_def, request):
                     name[:_SHOWN]),
                 "Name one of: " + ", ".join(
                     leaf.name for leaf in graphdef.leaves(graph_def))[:_SHOWN])
-        for name in request.out_nodes if name not in nodes]
+        for name, _ in request.out_nodes if name not in nodes]
     if findings:
         return findings
-    needed = set(graphdef.needed(graph_def, request.out_nodes))
-    return [
+    findings = [
+        Finding(DOUBT, "output_index", name,
+                "--out_nodes names {!r} without an index".format(name),
+                "atc's own form is {}:0.".format(name))
+        for name, index in request.out_nodes if index is None]
+    needed = _needed(graph_def, request)
+    return findings + [
         Finding(DOUBT, "unneeded", node.name,
-                "no output needs it; ATC parses it all the same",
-                "Extract the outputs' part of the graph before freezing.")
+                "no output needs it; ATC may parse it all the same",
+                "preflight --write clean.pb leaves it out.")
         for node in graph_def.node if node.name not in needed]
+
+
+def _type(node, name):
+    """An attribute that holds a type; 0 where there is none."""
+    return node.attr[name].type if name in node.attr else 0
 
 
 def _node(node, nodes, known, functions):
@@ -237,11 +258,16 @@ def _node(node, nodes, known, functions):
             REJECT, "string", node.name,
             "{}: works on strings, which the device has not".format(node.op),
             "Leave it out: decode files before the graph's input.")]
+    if node.op == "NoOp":
+        return [Finding(
+            DOUBT, "control", node.name, "NoOp: orders other nodes alone; "
+            "ATC's parser maps it for training only",
+            "preflight --write clean.pb leaves it out.")]
     if node.op not in known:
         return [Finding(
             REJECT, "operation", node.name,
-            "{} is not in the lists of what ATC's parser and plugins take "
-            "(E12011, E19010)".format(node.op),
+            "{} is not in the lists (of 2021) of what ATC's parser and plugins "
+            "take (E12011, E19010)".format(node.op),
             "Write it with listed operations, or look for it in your CANN's "
             "own list of supported TensorFlow operators.")]
     return _listed(node, nodes, known)
@@ -254,7 +280,7 @@ def _listed(node, nodes, known):
     if taker == "unsure":
         findings.append(Finding(
             DOUBT, "unsure_operation", node.name,
-            "unsure: {} is in newer lists alone".format(node.op),
+            "unsure: {} is in newer lists, or inferred, alone".format(node.op),
             "Use matmul, reshape and transpose, or look into your CANN's own "
             "list."))
     elif taker == "cpu":
@@ -267,10 +293,10 @@ def _listed(node, nodes, known):
     if new:
         findings.append(Finding(
             REJECT, "new_attribute", node.name,
-            "{} has attributes that TensorFlow 1.15 does not know: {}".format(
-                node.op, ", ".join(new)),
-            "Remove them where they are at their defaults (freeze_pb.py "
-            "does), or freeze with TensorFlow 1.15."))
+            "{} has attributes that TensorFlow 1.15 does not know and refuses "
+            "(ATC: uncertain): {}".format(node.op, ", ".join(new)),
+            "preflight --write clean.pb takes out those at their defaults; or "
+            "freeze with TensorFlow 1.15."))
     training = node.attr["is_training"].b if (
         "is_training" in node.attr) else True           # TensorFlow's default
     if _BATCH_NORM.match(node.op) and training:
@@ -280,8 +306,8 @@ def _listed(node, nodes, known):
             "and ATC drops the moving statistics", "Build the graph with "
             "is_training=False in every batch norm, restore the moving "
             "statistics, and freeze again."))
-    if node.op in ("ArgMax", "ArgMin") and (
-            node.attr["output_type"].type != tf.int32.as_datatype_enum):
+    if node.op in ("ArgMax", "ArgMin") and _type(node, "output_type") != (
+            tf.int32.as_datatype_enum):
         findings.append(Finding(
             DOUBT, "argmax_int64", node.name,
             "{} gives int64, which may go to the AI CPU".format(node.op),
@@ -290,23 +316,53 @@ def _listed(node, nodes, known):
 
 
 def _moments(graph_def, nodes):
-    """Batch norm that is written out, in training mode: tf.nn.moments."""
+    """Batch norm that is written out, in training mode: tf.nn.moments.
+
+    The mean of (x - mean of x)^2, both over axes that hold the batch's.
+    """
     findings = []
     for node in graph_def.node:
-        squared = node.op == "Mean" and len(node.input) == 2 and nodes.get(
-            graphdef.source(node.input[0]))
-        axes = squared and nodes.get(graphdef.source(node.input[1]))
-        if not squared or squared.op != "SquaredDifference" or not axes or (
-                axes.op != "Const"):
+        axes = _mean_axes(node, nodes)
+        if axes is None or not _is_squared_deviation(
+                nodes.get(graphdef.source(node.input[0])), nodes):
             continue
-        value = graphdef.array_of(axes)
-        if value is not None and 0 in np.ravel(value):
+        if 0 in axes or any(axis < -1 for axis in axes):
             findings.append(Finding(
-                REJECT, "batch_norm_training", node.name,
-                "the variance over the batch: batch norm in training mode, "
-                "written out (tf.nn.moments)", "Build the graph with "
+                REJECT if 0 in axes else DOUBT, "batch_norm_training",
+                node.name, "the variance over {}: batch norm in training mode, "
+                "written out (tf.nn.moments)".format(
+                    "the batch" if 0 in axes else "axes counted from the last, "
+                    "perhaps the batch's too"), "Build the graph with "
                 "is_training=False, so that the moving statistics are used."))
     return findings
+
+
+def _mean_axes(node, nodes):
+    """The axes of a Mean, a list; None if it is none or they are unknown."""
+    axes = node.op == "Mean" and len(node.input) > 1 and nodes.get(
+        graphdef.source(node.input[1]))
+    if not axes or axes.op != "Const":
+        return None
+    value = graphdef.array_of(axes)
+    return None if value is None else np.ravel(value).tolist()
+
+
+def _is_squared_deviation(node, nodes):
+    """Whether a node is (x - mean)^2, by SquaredDifference or by Square."""
+    if node is not None and node.op in ("Square", "Mul") and node.input:
+        node = nodes.get(graphdef.source(node.input[0]))
+        if node is not None and node.op != "Sub":
+            return False
+    if node is None or node.op not in ("SquaredDifference", "Sub") or (
+            len(node.input) < 2):
+        return False
+    mean = nodes.get(graphdef.source(node.input[1]))
+    for _ in range(4):                  # what may lie between
+        if mean is not None and mean.input and mean.op in (
+                "StopGradient", "Identity", "Squeeze", "Reshape",
+                "ExpandDims"):
+            mean = nodes.get(graphdef.source(mean.input[0]))
+    return mean is not None and _mean_axes(mean, nodes) is not None
 
 
 def _loads(graph_def, request):
@@ -319,11 +375,19 @@ def _loads(graph_def, request):
             node.attr["shape"].shape.CopyFrom(tf.TensorShape(
                 [None if size < 0 else size for size in sizes]).as_proto())
     try:
-        with tf.Graph().as_default():
+        with tf.Graph().as_default() as graph:
             graphdef.load(copy, "the graph")
     except UserError as error:
         return [Finding(
             REJECT, "does_not_load", "", str(error),
             "Types or shapes do not fit together: freeze it again, or give "
             "the --input_shape that it was made for.")]
-    return []
+    counts = {name: len(graph.get_operation_by_name(name).outputs)
+              for name, index in request.out_nodes or () if index is not None}
+    return [
+        Finding(REJECT, "output_name", name,
+                "--out_nodes names {}:{}, but it has {} results".format(
+                    name, index, counts[name]),
+                "Name {}:0.".format(name))
+        for name, index in request.out_nodes or ()
+        if index is not None and index >= counts[name]]

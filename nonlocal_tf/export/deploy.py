@@ -1,27 +1,49 @@
 """The commands that follow a frozen graph: ours and those of Ascend's tools."""
 
+import functools
+import operator
 import os
+import re
 import shlex
 
-import numpy as np
+from nonlocal_tf.errors import UserError
+
+LAYOUTS = ("image", "flat")     # of a frozen graph's input; see layout.py
+SIDE = 28                       # rows and columns of a digit
 
 # Batch sizes that an .om compiled for an open batch will take.
 DYNAMIC_BATCHES = "1,8,32"
 LARGEST_BATCH = 32
-INPUTS, RESULTS = "bins", "results"
+_WIDTH = 74                     # columns of a printed line
 
 
 def bin_bytes(shape):
     """Bytes of a float32 .bin file of a shape."""
-    return int(np.prod(shape, dtype=np.int64)) * 4
+    return functools.reduce(operator.mul, shape, 4)
 
 
-def bins_command(shape, config):
+def check_soc_version(name):
+    """Refuses what cannot be a chip's name."""
+    if not re.match(r"^Ascend\d\w*$", name):
+        raise UserError(
+            "--soc_version must be like Ascend310 or Ascend310P3, \"Ascend\" "
+            "and the name that npu-smi info shows, without blanks; got {!r}."
+            .format(name))
+
+
+def _folder(kind, model):
+    """bins or results of this model: bins_flat for flat.pb."""
+    stem = os.path.splitext(os.path.basename(model))[0]
+    return kind if stem == "model" else kind + "_" + stem
+
+
+def bins_command(model, shape, dataset, data_url):
     """The line that writes the .bin files.
 
     Args:
+      model: path of the .pb.
       shape: of the placeholder `input`; None for an open batch.
-      config: the `TrainConfig`.
+      dataset, data_url: where the test images came from.
     """
     words = ["python", "-m", "nonlocal_tf.export.bins",
              "--batchsize", str(shape[0] or LARGEST_BATCH)]
@@ -29,11 +51,11 @@ def bins_command(shape, config):
         words += ["--input_layout", "flat"]
     elif shape[1] != 224:
         words += ["--image_size", str(shape[1])]
-    if config.dataset != "mnist":
-        words += ["--dataset", config.dataset]
-    if config.data_url:
-        words += ["--data_url", config.data_url]
-    return _line(words + ["--output", INPUTS])
+    if dataset != "mnist":
+        words += ["--dataset", dataset]
+    if data_url:
+        words += ["--data_url", data_url]
+    return _line(words + ["--output", _folder("bins", model)])
 
 
 def atc_command(model, shape, outputs, soc_version):
@@ -61,18 +83,34 @@ def atc_command(model, shape, outputs, soc_version):
 def msame_command(model, shape):
     """The line that runs the .om on the folder of .bin files."""
     words = ["./msame", "--model", os.path.splitext(model)[0] + ".om",
-             "--input", INPUTS + "/input", "--output", RESULTS,
+             "--input", _folder("bins", model) + "/input",
+             "--output", _folder("results", model),
              "--outfmt", "TXT"]
     if shape[0] is None:
         words += ["--dymBatch", str(LARGEST_BATCH)]
     return _line(words)
 
 
-def score_command():
+def score_command(model):
     """The line that scores what msame wrote."""
-    return _line(["python", "-m", "nonlocal_tf.export.score", "--output",
-                  RESULTS, "--labels", INPUTS + "/labels.npy"])
+    return _line(["python", "-m", "nonlocal_tf.export.score",
+                  "--output", _folder("results", model),
+                  "--labels", _folder("bins", model) + "/labels.npy"])
 
 
 def _line(words):
-    return " ".join(map(shlex.quote, words))
+    """A line for the shell, continued below where it would be too wide."""
+    units = []                          # a flag and its value stay together
+    for word in map(shlex.quote, words):
+        if units and units[-1].startswith("--") and not (
+                "=" in units[-1] or " " in units[-1] or word[0] == "-"):
+            units[-1] += " " + word
+        else:
+            units.append(word)
+    lines = [""]
+    for word in units:
+        if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from nonlocal_tf.command import Parser
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export.layout import LAYOUTS
+from nonlocal_tf.export import deploy
 
 _ABOUT = """Freezes a checkpoint of train_gpu.py for Ascend's ATC, and checks
 the file before it says so. Without flags, the newest checkpoint under ./output
@@ -27,7 +27,7 @@ def parse_flags(arguments, program):
         help="images a run, fixed in the graph; 0 leaves it open (default: "
         "%(default)s)")
     parser.add_argument(
-        "--input_layout", choices=LAYOUTS, default="image",
+        "--input_layout", choices=deploy.LAYOUTS, default="image",
         help="image: [B, S, S, 1] in 0..1, padded beforehand; flat: [B, 784] "
         "in 0..1, padded in the graph (default: %(default)s)")
     parser.add_argument(
@@ -60,4 +60,5 @@ def parse_flags(arguments, program):
     if flags.test_images is not None and flags.test_images < 0:
         raise UserError("--test_images must be 0 or more; got {}.".format(
             flags.test_images))
+    deploy.check_soc_version(flags.soc_version)
     return flags

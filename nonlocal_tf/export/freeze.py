@@ -46,7 +46,7 @@ class Comparison(NamedTuple):
     difference: float                   # largest, of a logit
     largest: float                      # largest logit of the live network
     classes: np.ndarray                 # int32 [N], by the file
-    flips: int                          # classes that differ beyond a tie
+    flips: int                          # classes that differ
 
 
 class Frozen(NamedTuple):
@@ -60,7 +60,7 @@ class Frozen(NamedTuple):
 
 
 def freeze(flags):
-    """Writes the file; returns the exit code.
+    """Writes the file and says how it does and what is next.
 
     Raises:
       UserError: one line; no file is written or changed.
@@ -69,7 +69,8 @@ def freeze(flags):
     found = inference.find(flags.train_url, flags.checkpoint, flags.image_size)
     config = found.config
     path = _output_path(flags, found.prefix)
-    samples = _samples(flags, config)
+    source = _source(flags, config)
+    samples = _samples(flags, source, config.image_size)
     say("Freezing {}: step {}, ResNet-{}, {} pixels; compared on {} {} "
         "images".format(
             found.prefix, found.step, config.resnet_size, config.image_size,
@@ -91,15 +92,14 @@ def freeze(flags):
             "The frozen graph could not be made: {}. Free some space or "
             "memory, lower --batchsize, or name another --output.".format(
                 storage.gist(error)))
-    _say_what_is_next(path, flags, config)
-    return 0
+    _say_what_is_next(path, flags, config, source)
 
 
 def _output_path(flags, prefix):
     """The file to write."""
     if not flags.output:
         parent = flags.train_url if not flags.checkpoint else (
-            os.path.dirname(os.path.dirname(prefix)) or ".")
+            os.path.normpath(os.path.join(os.path.dirname(prefix), "..")))
         return os.path.join(parent, "PB_Model", "model.pb")
     if os.path.isdir(flags.output) or flags.output.endswith("/"):
         return os.path.join(flags.output, "model.pb")
@@ -109,26 +109,30 @@ def _output_path(flags, prefix):
     return flags.output
 
 
-def _samples(flags, config):
+def _source(flags, config):
+    """The settings that tell where the test images are."""
+    name = flags.dataset or config.dataset
+    return dataclasses.replace(
+        config, dataset=name, data_url=flags.data_url or (
+            config.data_url if name == config.dataset else ""))
+
+
+def _samples(flags, source, image_size):
     """The test images to compare on."""
     if flags.test_images == 0:
         random = np.random.RandomState(0)
         return Samples(random.randint(0, 256, (_ROW, 28, 28, 1)).astype(
             np.uint8), None)
-    name = flags.dataset or config.dataset
-    config = dataclasses.replace(
-        config, dataset=name, data_url=flags.data_url or (
-            config.data_url if name == config.dataset else ""))
     try:
         images, labels = datasets.load_test(
-            name, config.data_folder(), config.mirrors())
+            source.dataset, source.data_folder(), source.mirrors())
     except UserError as error:
         raise UserError(
             "{} (For freeze_pb.py the two test files are enough; "
             "--test_images 0 does without them.)".format(error))
     # About a minute on two cores: the cost grows with the image's area.
     count = flags.test_images or max(
-        _ROW, _ROW * 224 ** 2 // config.image_size ** 2)
+        _ROW, _ROW * 224 ** 2 // image_size ** 2)
     return Samples(images[:count], labels[:count])
 
 
@@ -187,12 +191,9 @@ def _batches(images, shape):
 def _compare(graph_def, live, images):
     """A `Comparison` of the file with the live network's logits."""
     logits, classes = _answers(graph_def, images)
-    margins = np.diff(np.sort(live, axis=1)[:, -2:], axis=1)[:, 0]
-    difference = float(np.abs(logits - live).max())
-    others = classes != live.argmax(axis=1)
     return Comparison(
-        difference, float(np.abs(live).max()), classes,
-        int(np.sum(others & ~(margins <= 2 * difference))))
+        float(np.abs(logits - live).max()), float(np.abs(live).max()), classes,
+        int(np.sum(classes != live.argmax(axis=1))))
 
 
 def _answers(graph_def, images, feed=lambda batch: batch):
@@ -210,7 +211,7 @@ def _answers(graph_def, images, feed=lambda batch: batch):
 def _check_for_atc(graph_def, names):
     """Our own file must pass our own preflight."""
     for finding in checks.examine(graph_def, checks.Request(
-            out_nodes=names, dynamic=True)):
+            out_nodes=[(name, 0) for name in names], dynamic=True)):
         if finding.level == checks.REJECT:
             raise UserError("ATC would reject the graph at {!r}: {}. {}".format(
                 finding.node, finding.reason, finding.remedy))
@@ -222,19 +223,23 @@ def _report(path, frozen, samples, flags, config):
     shape = [batch] + layout.shape(
         config.image_size, 0, flags.input_layout)[1:]
     compared = frozen.compared
-    say("{}: {:,} bytes, {} nodes, SHA-256 {}".format(
-        path, frozen.size, len(frozen.graph_def.node), frozen.sha256))
+    say("{}: {:,} bytes, {} nodes".format(
+        path, frozen.size, len(frozen.graph_def.node)))
+    say("  SHA-256          {}".format(frozen.sha256))
     say("  input:0          float32 [{}], 0 to 1".format(
         ", ".join(map(str, shape))))
     say("  output:0         int32 [{}], the class".format(batch))
     if flags.with_probabilities:
         say("  probabilities:0  float32 [{}, 10]".format(batch))
-    say("Batch norms folded into convolutions: {}. Read back and compared "
-        "with the network: logits differ by at most {:.1e} (largest {:.3g}), "
-        "classes are equal.".format(
-            frozen.folded, compared.difference, compared.largest))
+    say("  batch norms      {} folded into convolutions".format(
+        frozen.folded))
+    say("Read back and compared with the network: logits differ by at most\n"
+        "{:.1e} (the largest is {:.3g}), classes are equal.".format(
+            compared.difference, compared.largest))
     if samples.labels is not None:
         right = int(np.sum(compared.classes == samples.labels))
+        say("predicted, then the truth (gt), of the first {}:".format(
+            min(_ROW, len(samples.labels))))
         say(" ".join(map(str, compared.classes[:_ROW])))
         say("gt")
         say(" ".join(map(str, samples.labels[:_ROW])))
@@ -262,19 +267,20 @@ def _report_fp16(frozen, samples):
     say(text)
 
 
-def _say_what_is_next(path, flags, config):
+def _say_what_is_next(path, flags, config, source):
     """The lines to paste."""
     shape = layout.shape(
         config.image_size, flags.batchsize or None, flags.input_layout)
     outputs = [layout.OUTPUT] + (
         [layout.PROBABILITIES] if flags.with_probabilities else [])
     say()
-    say("Next, the inputs here; atc and msame where Ascend's toolkit is:")
-    for line in (deploy.bins_command(shape, config),
+    say("Next (atc and msame run where Ascend's toolkit is):")
+    for line in (deploy.bins_command(path, shape, source.dataset,
+                                     source.data_url),
                  deploy.atc_command(path, shape, outputs, flags.soc_version),
                  deploy.msame_command(path, shape),
-                 deploy.score_command()):
-        say("  " + line)
+                 deploy.score_command(path)):
+        say(line)
     size = shape[0] or deploy.LARGEST_BATCH
     say("Each .bin must have {:,} bytes: {} float32.".format(
         deploy.bin_bytes([size] + shape[1:]),

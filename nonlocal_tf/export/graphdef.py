@@ -17,6 +17,9 @@ _OTHERS = (                     # first bytes of what people take for a .pb
     (b"PK\x03\x04", "a zip or .keras file"),
     (b"\x1f\x8b", "a gzip file"),
     (b"IMOD", "an .om, which ATC has already made"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"\x93NUMPY", "an array of NumPy"),
 )
 
 
@@ -27,6 +30,9 @@ def read(path):
       UserError: there is no such file, or it is something else.
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path) and not (
+                os.path.isdir(path)):
+            raise _unusable(path, "a device or a pipe")
         size = os.path.getsize(path)
         if size > LIMIT:
             raise _unusable(path, "{:,} bytes".format(size),
@@ -35,9 +41,10 @@ def read(path):
             data = file.read()
     except OSError as error:
         raise UserError(
-            "A frozen graph must be a file that can be read; {!r}: {}. Make "
-            "it with freeze_pb.py, or name another.".format(
-                path, error.strerror or error))
+            "A frozen graph must be a file that can be read; {!r}: {}. {}"
+            .format(path, "it is a SavedModel; freeze one of its signatures"
+                    if os.path.isfile(os.path.join(path, "saved_model.pb"))
+                    else error.strerror or error, _MAKE))
     return parse(data, path)
 
 
@@ -54,14 +61,30 @@ def parse(data, path):
     except Exception as error:      # DecodeError's home differs by protobuf
         if type(error).__name__ != "DecodeError":
             raise
-        raise _unusable(path, "cut short, or something else")
+        raise _unusable(path, _guess(path, "cut short, or something else"))
     if not graph_def.node or not all(
             node.name and node.op for node in graph_def.node):
-        raise _unusable(path, "something else (a SavedModel?)")
+        raise _unusable(path, _guess(path, "something else"))
     return graph_def
 
 
-def _unusable(path, what, then="Make one with freeze_pb.py."):
+def _guess(path, otherwise):
+    """What a file may be, by its name."""
+    name = os.path.basename(path)
+    if ".ckpt" in name or ".data-" in name or name.endswith(".index"):
+        return "a part of a checkpoint"
+    if name == "saved_model.pb":
+        return "a SavedModel: freeze one of its signatures"
+    if name.endswith(".meta"):
+        return "a MetaGraphDef: freeze its graph with a checkpoint"
+    return otherwise
+
+
+_MAKE = ("freeze_pb.py makes one of a checkpoint of train_gpu.py; "
+         "convert_variables_to_constants of TensorFlow of any other graph.")
+
+
+def _unusable(path, what, then=_MAKE):
     return UserError("A frozen graph must be a binary GraphDef; {!r} is {}. "
                      "{}".format(path, what, then))
 
@@ -72,6 +95,15 @@ def load(graph_def, path):
     Raises:
       UserError: this TensorFlow refuses it.
     """
+    for node in graph_def.node:         # TensorFlow 1.15 would crash on them
+        for name, value in node.attr.items():
+            try:
+                for text in [value.s] + list(value.list.s):
+                    text.decode("utf-8")
+            except UnicodeDecodeError:
+                raise UserError(
+                    "{!r} is damaged: the attribute {} of {!r} is no text. "
+                    "Freeze it again.".format(path, name, node.name))
     copy = tf1.GraphDef()               # the import adds default attributes
     copy.CopyFrom(graph_def)
     try:
@@ -138,8 +170,10 @@ def placeholders(graph_def):
 
 def declared_shape(node):
     """Of a Placeholder: a list with None where unknown; None: no rank."""
+    if "shape" not in node.attr:        # reading it would make it
+        return None
     shape = node.attr["shape"].shape
-    if "shape" not in node.attr or shape.unknown_rank:
+    if shape.unknown_rank:
         return None
     return [dim.size if dim.size >= 0 else None for dim in shape.dim]
 

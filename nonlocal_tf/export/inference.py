@@ -15,6 +15,7 @@ from nonlocal_tf.training.graph import make_network
 tf1 = tf.compat.v1
 
 REMEDY = "Name another with --checkpoint, or train anew."
+_ENDINGS = (".index", ".data-00000-of-00001", ".json")
 
 
 class Checkpoint(NamedTuple):
@@ -35,26 +36,18 @@ def find(train_url, prefix, image_size=0):
     Raises:
       UserError: there is none, or it is not whole.
     """
-    if prefix:
-        for ending in (".index", ".json", ".data-00000-of-00001"):
-            if prefix.endswith(ending):
-                prefix = prefix[:-len(ending)]
-    else:
-        folder = os.path.join(train_url, "Model")
-        steps = checkpoint.steps_in(folder)
-        if not steps:
-            raise UserError(
-                "There must be a checkpoint to freeze; {!r} has none. Train "
-                "first (train_gpu.py), or name the folder that was trained "
-                "to with --train_url or a checkpoint with --checkpoint."
-                .format(folder))
-        prefix = checkpoint.prefix_in(folder, steps[-1])
-    missing = [ending for ending in (".index", ".data-00000-of-00001", ".json")
-               if not os.path.isfile(prefix + ending)]
+    prefix = _prefix(train_url, prefix)
+    missing = _missing(prefix)
     if missing:
+        folder = os.path.dirname(prefix)
+        whole = [checkpoint.prefix_in(folder, step)
+                 for step in checkpoint.steps_in(folder)]
+        whole = [each for each in whole if not _missing(each)]
         raise UserError(
             "A checkpoint is three files; {!r} lacks {}. {}".format(
-                prefix, ", ".join("*" + end for end in missing), REMEDY))
+                prefix, ", ".join("*" + end for end in missing),
+                "A whole one is there: --checkpoint " + whole[-1]
+                if whole else REMEDY))
     note = checkpoint.read_note(prefix, REMEDY)
     try:
         config = TrainConfig(**note["config"])
@@ -64,6 +57,37 @@ def find(train_url, prefix, image_size=0):
         raise UserError("The settings in {!r} are not of this version ({}). "
                         "{}".format(prefix + ".json", error, REMEDY))
     return Checkpoint(prefix, note["step"], config)
+
+
+def _prefix(train_url, prefix):
+    """The checkpoint to freeze, a path without endings."""
+    if prefix and os.path.isdir(prefix):
+        raise UserError("--checkpoint must name a checkpoint, such as {}; {!r} "
+                        "is a folder. Name the folder of a run with "
+                        "--train_url.".format(checkpoint.prefix_in(
+                            os.path.join("output", "Model"), 220), prefix))
+    for ending in _ENDINGS:
+        if prefix.endswith(ending):
+            return prefix[:-len(ending)]
+    if prefix:
+        return prefix
+    folder = os.path.join(train_url, "Model")
+    steps = checkpoint.steps_in(folder)
+    if not steps:
+        raise UserError(
+            "There must be a checkpoint to freeze; {!r} has none. {}".format(
+                folder, "Did you mean --train_url {}?".format(
+                    os.path.dirname(train_url.rstrip("/")) or ".")
+                if checkpoint.steps_in(train_url) else
+                "Train first (train_gpu.py), or name the folder that was "
+                "trained to with --train_url, or a checkpoint with "
+                "--checkpoint."))
+    return checkpoint.prefix_in(folder, steps[-1])
+
+
+def _missing(prefix):
+    """The endings of a checkpoint's files that are not there."""
+    return [end for end in _ENDINGS if not os.path.isfile(prefix + end)]
 
 
 class InferenceGraph:

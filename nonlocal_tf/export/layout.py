@@ -2,9 +2,9 @@
 
 import numpy as np
 
-LAYOUTS = ("image", "flat")
+from nonlocal_tf.export.deploy import SIDE
+
 INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
-SIDE = 28                       # rows and columns of a digit
 
 
 def shape(image_size, batch_size, layout):
@@ -20,7 +20,7 @@ def prepare(images, image_size, layout):
     Args:
       images: uint8 [N, 28, 28, 1].
       image_size: S.
-      layout: one of `LAYOUTS`.
+      layout: "image" or "flat".
     Returns:
       float32 in 0..1, C-contiguous: [N, S, S, 1], zeros around, an odd rest
       at the bottom and at the right; or [N, 784].

@@ -15,7 +15,10 @@ Where msame is silent or goes wrong, this refuses with one line and exit code 2:
   - an --outfmt other than TXT and BIN (msame takes it for BIN)
   - a folder of outputs whose parent is missing (msame cannot make it)
   - a folder of inputs with ".bin" in its path (msame takes it for a file)
-  - files missing from the second of several folders of inputs
+  - files missing from the second of several folders of inputs, folders among
+    them, files without an ending, or two that differ in their endings alone
+  - fewer or more --input entries than the graph has inputs
+  - a --dym... flag that does not fit: nothing is open, another name or size
   - TXT of int8 and uint8 results (msame writes them as raw characters)
   - --dump and --profiler, which need the device
 The result is written whole or not at all. A folder of inputs is run once, as
@@ -39,7 +42,9 @@ def main(arguments):
 def parse(arguments):
     """The flags as a namespace."""
     parser = command.Parser(
-        prog="python -m nonlocal_tf.export.msame", description=__doc__,
+        prog="python -m nonlocal_tf.export.msame",
+        usage="%(prog)s --model M.pb --output FOLDER [flags]",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False)
     parser.add_argument("--model", required=True, help="the frozen graph")
@@ -56,11 +61,14 @@ def parse(arguments):
     parser.add_argument("--debug", type=command.boolean, default=False)
     parser.add_argument("--dump", type=command.boolean, default=False)
     parser.add_argument("--profiler", type=command.boolean, default=False)
-    parser.add_argument("--dymbatch", help="size of an open batch, to 2048")
-    parser.add_argument("--dymhw", help='"height,width" of an open image')
-    parser.add_argument("--dymdims", help='"input:32,784;..."')
-    parser.add_argument("--dymshape", help="the same; needs --outputSize")
-    parser.add_argument("--outputsize", help="bytes of each output, at least")
+    for name, text in (
+            ("dymBatch", "size of an open batch, to 2048"),
+            ("dymHW", '"height,width" of an open image'),
+            ("dymDims", '"input:32,784;..."'),
+            ("dymShape", "the same; needs --outputSize"),
+            ("outputSize", "bytes of each output, at least")):
+        parser.add_argument("--" + name, "--" + name.lower(),
+                            dest=name.lower(), help=text)
     parser.add_argument(
         "--out_nodes", default="", help="not msame's: the outputs, as given to "
         "atc (default: those that nothing reads)")

@@ -10,12 +10,14 @@ an atc line can be pasted. Exit code 0: clean, perhaps with doubts; 1: rejected
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import textwrap
 
 from nonlocal_tf import command
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import deploy
 
 CLEAN, REJECTED = 0, 1
 _DYNAMIC = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims")
@@ -29,7 +31,9 @@ _PASSED_OVER = (
     "op_compiler_cache_dir", "op_compiler_cache_mode", "core_type",
     "aicore_num", "save_original_model", "dump_mode", "mode",
     "is_input_adjust_hw_layout", "is_output_adjust_hw_layout",
-    "modify_mixlist", "deterministic", "host_env_os", "host_env_cpu")
+    "modify_mixlist", "deterministic", "host_env_os", "host_env_cpu",
+    "op_precision_mode", "customize_dtypes", "input_shape_range", "singleop",
+    "display_model_info")
 _EXAMPLES = 3                   # nodes shown of those with one trouble
 
 
@@ -42,6 +46,7 @@ def parse(arguments):
     """The flags as a namespace."""
     parser = command.Parser(
         prog="python -m nonlocal_tf.export.preflight", allow_abbrev=False,
+        usage="%(prog)s model.pb [flags of atc]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pb", nargs="?", help="the frozen graph")
@@ -54,18 +59,28 @@ def parse(arguments):
     for name in _DYNAMIC:
         parser.add_argument("--" + name, help="as for atc")
     parser.add_argument(
+        "--write", metavar="CLEAN.pb", help="write what the outputs need, "
+        "without attributes that TensorFlow 1.15 does not know where they are "
+        "at their defaults, and examine that")
+    parser.add_argument(
         "--json", action="store_true", help="print every finding as JSON")
     parser.add_argument(
         "--strict", action="store_true", help="exit code 1 for doubts too")
     for name in _PASSED_OVER:
         parser.add_argument("--" + name, help=argparse.SUPPRESS)
+    if arguments[:1] == ["atc"]:                        # a pasted line
+        arguments = arguments[1:]
     flags = parser.parse(arguments)
     if bool(flags.pb) == bool(flags.model):
-        raise UserError("Name one frozen graph: preflight model.pb")
+        raise UserError(
+            "Name one frozen graph, as preflight model.pb; got {}.".format(
+                "{!r} and {!r}".format(flags.pb, flags.model)
+                if flags.pb else "none"))
     if flags.framework not in (None, "3"):
         raise UserError("--framework must be 3, TensorFlow, for a .pb; got "
                         "{!r} (atc: E10007).".format(flags.framework))
     _check_dynamic(flags)
+    _check_others(flags)
     return flags
 
 
@@ -74,6 +89,9 @@ def _shapes(text):
     shapes = {}
     for part in text.strip().strip(";").split(";"):
         name, colon, sizes = part.strip().rpartition(":")
+        if name in shapes:
+            raise argparse.ArgumentTypeError(
+                "must name each input once, not {!r} twice".format(name))
         try:
             shapes[name] = [int(size) for size in sizes.split(",")]
         except ValueError:
@@ -82,18 +100,23 @@ def _shapes(text):
                 0 in shapes[name]):
             raise argparse.ArgumentTypeError(
                 "must be like name:32,224,224,1;other:1,8 with sizes above 0, "
-                "or -1, not {!r}".format(text))
+                "or -1, not {!r}{}".format(
+                    text, "" if all(ord(sign) < 128 for sign in text) else
+                    " (it has signs that are not ASCII, such as full-width "
+                    "ones)"))
     return shapes
 
 
 def _names(text):
-    """--out_nodes as names."""
+    """--out_nodes as (name, index); without an index it is None."""
     names = [part.strip() for part in text.strip().strip(";").split(";")]
     for name in names:
         if not name or not name.partition(":")[2].isdigit() and ":" in name:
             raise argparse.ArgumentTypeError(
                 "must be like output:0;probabilities:0, not {!r}".format(text))
-    return [name.partition(":")[0] for name in names]
+    pairs = [name.partition(":") for name in names]
+    return [(name, int(index) if index else None)
+            for name, _, index in pairs]
 
 
 def _check_dynamic(flags):
@@ -102,8 +125,11 @@ def _check_dynamic(flags):
     if len(given) > 1:
         raise UserError("--{} and --{} exclude each other; give one.".format(
             *given[:2]))
-    opened = any(-1 in sizes for sizes in (flags.input_shape or {}).values())
-    if given and not opened:
+    shapes = (flags.input_shape or {}).values()
+    if flags.dynamic_batch_size and any(-1 in sizes[1:] for sizes in shapes):
+        raise UserError("--dynamic_batch_size opens the first size alone; "
+                        "--input_shape has -1 elsewhere too.")
+    if given and not any(-1 in sizes for sizes in shapes):
         raise UserError(
             "--{} needs an --input_shape with -1 for what is open.".format(
                 given[0]))
@@ -114,13 +140,31 @@ def _check_dynamic(flags):
                             "{!r}.".format(given[0], getattr(flags, given[0])))
 
 
+def _check_others(flags):
+    """Slips that atc would meet late."""
+    if flags.output and (flags.output.endswith(("/", ".om"))
+                         or os.path.isdir(flags.output)):
+        raise UserError("--output must be a path without .om that ends in a "
+                        "file's name; got {!r} (atc: E10022).".format(
+                            flags.output))
+    if flags.soc_version:
+        deploy.check_soc_version(flags.soc_version)
+    if flags.insert_op_conf and not os.path.isfile(flags.insert_op_conf):
+        raise UserError("--insert_op_conf must be a file; {!r} is none.".format(
+            flags.insert_op_conf))
+
+
 def _examine(flags):
     import tensorflow as tf  # --help answers without it
 
-    from nonlocal_tf.export import checks, graphdef
+    from nonlocal_tf.export import checks, clean, graphdef
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     path = flags.pb or flags.model
     graph_def = graphdef.read(path)
+    if flags.write:
+        graph_def = clean.write(graph_def, path, flags.write, [
+            name for name, _ in flags.out_nodes or ()])
+        path = flags.write
     findings = checks.examine(graph_def, checks.Request(
         flags.input_shape, flags.out_nodes,
         any(getattr(flags, name) for name in _DYNAMIC)))
@@ -133,8 +177,9 @@ def _examine(flags):
             "findings": [each._asdict() for each in findings]}, indent=1))
     else:
         _print_table(findings)
-        command.say("{}: {} ({} nodes; {} to reject, {} in doubt)".format(
-            path, verdict, len(graph_def.node), rejected, doubts))
+        command.say("{}: {}; {} nodes, findings to reject: {}, doubts: {}"
+                    .format(path, verdict, len(graph_def.node), rejected,
+                            doubts))
     return REJECTED if verdict == "rejected" else CLEAN
 
 
@@ -171,6 +216,9 @@ def _print_table(findings):
 def _wrapped(text, width):
     """Lines of at most `width`; a long name is cut behind a slash."""
     lines = []
+    if "=" in text:                     # a flag to copy stays in one piece
+        return textwrap.wrap(text, width, break_long_words=False,
+                             break_on_hyphens=False)
     for line in text.split("\n"):
         spaced = " ".join(
             word if len(word) <= width else word.replace("/", "/ ")

@@ -24,9 +24,13 @@ def rehearse(flags):
       UserError: one line; nothing is left in --output.
     """
     tf1.logging.set_verbosity(tf1.logging.ERROR)
+    if flags.model.endswith(".om"):
+        raise UserError("The rehearsal runs the .pb that atc was given; got "
+                        "{!r}.".format(flags.model))
     graph_def = graphdef.read(flags.model)
     inputs = graphdef.placeholders(graph_def)
     outputs = _output_names(graph_def, flags)
+    _check_inputs(inputs, flags)
     shapes = [_shape(node, flags) for node in inputs]
     groups, from_folder = _input_groups(flags, inputs)
     for group in groups:
@@ -37,6 +41,7 @@ def rehearse(flags):
         with tf.Graph().as_default() as graph, run.cpu_session() as session:
             graphdef.load(graph_def, flags.model)
             fetches = [_tensor(graph, name) for name in outputs]
+            _check_outputs(fetches, flags)
             _say_opening(flags, inputs, shapes, outputs)
             folder = os.path.join(flags.output, formats.stamp(
                 datetime.datetime.now()))
@@ -51,7 +56,7 @@ def rehearse(flags):
                     say("[INFO] output data success")
                     if from_folder:
                         say("[INFO] destroy model input success")
-    except (MemoryError, tf.errors.OpError) as error:
+    except (MemoryError, ValueError, TypeError, tf.errors.OpError) as error:
         raise UserError("The model could not be executed: {} Do the inputs "
                         "fit the graph?".format(storage.gist(error)))
     except OSError as error:
@@ -95,24 +100,76 @@ def _tensor(graph, name):
                         "--out_nodes.".format(name))
 
 
+def _check_inputs(inputs, flags):
+    """Types and names that msame could be given."""
+    for node in inputs:
+        dtype = tf.as_dtype(node.attr["dtype"].type) if (
+            node.attr["dtype"].type) else tf.string
+        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+            raise UserError(
+                "Inputs must be numbers; {!r} of {!r} is {}. Freeze a graph "
+                "that decodes nothing.".format(
+                    node.name, flags.model, dtype.name))
+    names = [node.name for node in inputs]
+    for name in _given_sizes(flags):
+        if name not in names:
+            raise UserError("{!r} has no input {!r} (there: {}).".format(
+                flags.model, name, ", ".join(names)))
+
+
+def _check_outputs(tensors, flags):
+    """Types that msame's files can hold."""
+    if not tensors:
+        raise UserError("{!r} has no output. Name one with --out_nodes.".format(
+            flags.model))
+    for tensor in tensors:
+        dtype = tensor.dtype
+        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool) or (
+                dtype == tf.bfloat16):
+            raise UserError(
+                "Outputs must be float, int or bool; {!r} is {}. Name others "
+                "with --out_nodes.".format(tensor.name, dtype.name))
+
+
 def _shape(node, flags):
     """Sizes of a Placeholder, what is open filled in by the flags."""
-    shape = graphdef.declared_shape(node)
-    given = _given_sizes(flags).get(node.name)
-    if given is not None:
-        shape = given if shape is None else [
-            new if old is None else old for new, old in zip(given, shape)
-        ] if len(given) == len(shape) else None
-    elif shape is not None and flags.dymbatch and shape[:1] == [None]:
-        shape = [int(flags.dymbatch)] + shape[1:]
-    elif shape is not None and flags.dymhw and len(shape) == 4:
-        shape = shape[:1] + _numbers("--dymHW", flags.dymhw) + shape[3:]
+    declared = graphdef.declared_shape(node)
+    shape = _asked_shape(node, declared, flags)
+    if shape is not None and declared is not None and (
+            len(shape) != len(declared) or any(
+                old not in (None, new)
+                for new, old in zip(shape, declared))):
+        raise UserError(
+            "The flags must fit the input {!r} of {!r}, which is {} (-1: "
+            "open); they ask for {}. Only what is open can be set.".format(
+                node.name, flags.model,
+                [-1 if size is None else size for size in declared], shape))
     if shape is None or None in shape:
         raise UserError(
             "Each size of the input must be known; {!r} of {!r} is {}. Give "
             "--dymBatch, or freeze with a fixed --batchsize.".format(
-                node.name, flags.model, shape or "of another rank"))
+                node.name, flags.model, "of unknown rank" if shape is None
+                else [-1 if size is None else size for size in shape]))
     return shape
+
+
+def _asked_shape(node, declared, flags):
+    """The sizes that the flags ask for, None where open; None: no rank."""
+    given = _given_sizes(flags).get(node.name)
+    if given is not None:
+        return given
+    if declared is None:
+        return None
+    if flags.dymbatch:
+        return [int(flags.dymbatch)] + declared[1:]
+    if flags.dymhw:
+        sizes = _numbers("--dymHW", flags.dymhw)
+        if len(sizes) != 2 or len(declared) != 4:
+            raise UserError(
+                "--dymHW must be height,width of an image input; got {!r} for "
+                "{!r}.".format(flags.dymhw, node.name))
+        return declared[:1] + sizes + declared[3:]
+    return declared
 
 
 def _given_sizes(flags):
@@ -173,6 +230,25 @@ def _input_groups(flags, inputs):
         for name in _common_names(entries)], True
 
 
+def _check_names(folder, names):
+    """Files alone, of which each names its own results."""
+    for name in names:
+        if os.path.isdir(os.path.join(folder, name)):
+            raise UserError(
+                "A folder of inputs must hold .bin files alone; {!r} has the "
+                "folder {!r}. Did you mean --input {}?".format(
+                    folder, name, os.path.join(folder, name)))
+    stems = [os.path.splitext(name)[0] for name in names]
+    for name, stem in zip(names, stems):
+        if "." not in name:
+            raise UserError("Inputs must have an ending, or msame aborts; {!r} "
+                            "has none. Rename it.".format(name))
+        if stems.count(stem) > 1:
+            raise UserError(
+                "Inputs must differ before their endings, or msame overwrites "
+                "results; {!r} does not. Rename it.".format(name))
+
+
 def _common_names(folders):
     """The files of every folder, in msame's plain order."""
     names = None
@@ -185,6 +261,7 @@ def _common_names(folders):
                 "Folders of inputs must hold files of the same names; {!r} "
                 "holds {}.".format(folder, ", ".join(found[:3]) or "none"))
         names = found
+    _check_names(folders[0], names)
     return names
 
 
@@ -204,8 +281,9 @@ def _check_size(node, shape, path):
     if received != wanted:
         raise UserError(
             "{!r} must have {:,} bytes, {} {} for the input {!r}; it has {:,}."
-            " Write it with the same --batchsize, --input_layout and "
-            "--image_size as the graph.".format(
+            " Write it by bins with the --batchsize, --input_layout and "
+            "--image_size of the graph; move it away if it is no input."
+            .format(
                 path, wanted, " x ".join(map(str, shape)),
                 np.dtype(_dtype(node)).name, node.name, received))
 

@@ -5,6 +5,7 @@ The stem is that of the input file, so that names made by bins.py tell which
 images a file holds, in whatever order the tool took the files.
 """
 
+import collections
 import os
 import re
 from typing import NamedTuple, Optional
@@ -15,8 +16,9 @@ from nonlocal_tf.errors import UserError
 
 CLASSES = 10
 ENDINGS = (".txt", ".bin", ".npy")
-_OUTPUT = re.compile(r"^(.+?)_(output_)?(\d+)$")        # stem, msame's, index
-_RANGE = re.compile(r"^(\d+)_batch_(\d+)_(\d+)$")       # see bins.py
+_OUTPUT = re.compile(r"^(.+?)_(output_?)?(\d+)$")       # stem, msame's, index
+_RANGE = re.compile(r"(?:^|_)(\d+)_batch_(\d+)_(\d+)$")  # see inputs.py
+INPUT_NAME = re.compile(r"^\d+_batch_\d+_\d+\.bin$")
 
 
 class ResultFile(NamedTuple):
@@ -36,6 +38,8 @@ class Prediction(NamedTuple):
     missing: list                       # (first, end) of images without one
     surplus: list                       # names of files beyond the labels
     by_name: bool                       # places read from the files' names
+    width: int                          # images of most files
+    strays: list                        # names that are none of results
 
 
 def find_folder(output):
@@ -51,12 +55,18 @@ def find_folder(output):
         return output
     below = [os.path.join(output, name) for name in sorted(os.listdir(output))]
     below = [path for path in below if os.path.isdir(path) and _list(path)]
-    if len(below) != 1:
+    if not below:
         raise UserError(
             "--output must hold results, or one folder with them; {!r} has {}."
-            " {}".format(output, ", ".join(map(repr, below)) or "none",
-                         "Name one of them." if below else
-                         "Run msame or ais_bench first."))
+            " Run msame or ais_bench first, and name its --output.".format(
+                output, "inputs" if any(
+                    INPUT_NAME.match(name) for name in os.listdir(output))
+                else "none"))
+    if len(below) > 1:
+        raise UserError(
+            "--output must hold one folder with results; {!r} has {}. Name one"
+            " of them, such as the newest: {}".format(
+                output, len(below), max(below, key=os.path.getmtime)))
     return below[0]
 
 
@@ -67,8 +77,9 @@ def _list(folder):
         stem, ending = os.path.splitext(name)
         match = _OUTPUT.match(stem)
         path = os.path.join(folder, name)
-        if ending in ENDINGS and match and os.path.isfile(path):
-            place = _RANGE.match(match.group(1))
+        if ending in ENDINGS and match and os.path.isfile(path) and not (
+                INPUT_NAME.match(name)):
+            place = _RANGE.search(match.group(1))
             files.append(ResultFile(
                 path, match.group(1), int(match.group(3)),
                 int(place.group(2)) if place else None,
@@ -91,11 +102,15 @@ def read(folder, images, output=0, batch_size=0):
     Raises:
       UserError: a file cannot be read, or does not hold what its name says.
     """
-    files = [file for file in _list(folder) if file.index == output]
+    files = _list(folder)
+    indices = sorted({file.index for file in files})
+    files = [file for file in files if file.index == output]
     if not files:
         raise UserError(
-            "{!r} must hold results of output {}; it has none. Name another "
-            "with --output_index.".format(folder, output))
+            "{!r} must hold results of output {}; it has {}. Name another "
+            "with --output_index.".format(folder, output, "those of " + ", "
+                                          .join(map(str, indices))
+                                          if indices else "none"))
     stems = [file.stem for file in files]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
@@ -104,7 +119,14 @@ def read(folder, images, output=0, batch_size=0):
             "those of one run there.".format(folder, twice[0]))
     by_name = all(file.first is not None for file in files)
     if not by_name:
-        files = _placed(folder, files, batch_size)
+        files = _placed(folder, files, images, batch_size)
+    width = collections.Counter(
+        file.end - file.first for file in files).most_common(1)[0][0]
+    if by_name and batch_size not in (0, width):
+        raise UserError(
+            "--batchsize {} must fit the files; by their names in {!r} they "
+            "hold {} images each. Leave it out.".format(
+                batch_size, folder, width))
     classes = np.full(images, -1)
     surplus = []
     for file in files:
@@ -115,33 +137,64 @@ def read(folder, images, output=0, batch_size=0):
         if file.first >= images:
             surplus.append(os.path.basename(file.path))
             continue
-        found = _classes(file, file.end - file.first)
+        found = _classes(file, file.end - file.first, by_name)
         place = classes[file.first:file.end]
         if (place >= 0).any():
             raise UserError(
                 "Each image needs one result; {!r} repeats images of another "
                 "file. Leave the files of one run there.".format(file.path))
         place[:] = found[:len(place)]
-    return Prediction(classes, _gaps(classes), surplus, by_name)
+    return Prediction(classes, _gaps(classes), surplus, by_name, width,
+                      _strays(folder))
 
 
-def _placed(folder, files, batch_size):
-    """Files whose names tell nothing: one after another, in natural order."""
+def _strays(folder):
+    """Names with a result's ending that are not understood as one."""
+    known = {os.path.basename(file.path) for file in _list(folder)}
+    return [name for name in sorted(os.listdir(folder)) if name not in known
+            and name.endswith(ENDINGS) and not name.startswith(".")]
+
+
+def _placed(folder, files, images, batch_size):
+    """Files whose names tell no images: by the last number in their names."""
+    foreign = [os.path.basename(file.path) for file in files
+               if file.first is None]
+    if len(foreign) < len(files):
+        raise UserError(
+            "The names in {!r} must all tell which images a file holds, or "
+            "none; {!r} does not. Move it away, or give it its own name back."
+            .format(folder, foreign[0]))
     if not batch_size:
         raise UserError(
             "The names in {!r} must tell which images a file holds, as those "
             "that bins.py makes do; {!r} does not. Give --batchsize, the "
-            "images of each file, and they are taken in the order of the "
-            "numbers in their names.".format(
-                folder, os.path.basename(files[0].path)))
-    return [file._replace(first=index * batch_size,
-                          end=(index + 1) * batch_size)
-            for index, file in enumerate(files)]
+            "images of each file, and they are placed by the last number in "
+            "their names.".format(folder, foreign[0]))
+    numbers = []
+    for file in files:
+        found = re.findall(r"\d+", file.stem)
+        numbers.append(int(found[-1]) if found else 0)
+    lowest, wanted = min(numbers), -(-images // batch_size)
+    if sorted(numbers) != list(range(lowest, lowest + wanted)) or lowest > 1:
+        raise UserError(
+            "To place files by the last numbers in their names, these must be "
+            "the {} numbers from 0 or from 1 on; in {!r} they are {}{}. Bring "
+            "the missing files back, or use names that bins.py makes.".format(
+                wanted, folder, ", ".join(map(str, sorted(numbers)[:8])),
+                ", ..." if len(numbers) > 8 else ""))
+    return [file._replace(first=(number - lowest) * batch_size,
+                          end=(number - lowest + 1) * batch_size)
+            for file, number in zip(files, numbers)]
 
 
-def _classes(file, count):
-    """The classes of the `count` images in a file."""
+def _classes(file, count, sure=True):
+    """The classes of the `count` images in a file; is the count `sure`?"""
     values = _values(file, count)
+    if not sure and len(values) != count and _are_classes(values):
+        raise UserError(
+            "{!r} must hold {} values by --batchsize; it has {}, all whole "
+            "numbers 0 to {}: classes of as many images? Give --batchsize {}."
+            .format(file.path, count, len(values), CLASSES - 1, len(values)))
     if len(values) == count and _are_classes(values):
         return values.astype(np.int64)
     if len(values) == count * CLASSES:

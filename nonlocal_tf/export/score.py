@@ -9,24 +9,20 @@ image has a result; 1: files are missing or surplus; 2: unusable.
 """
 
 import argparse
-import collections
 import sys
 
-import numpy as np
-
 from nonlocal_tf import command
-from nonlocal_tf.data import idx
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import results
-
-COMPLETE, INCOMPLETE = 0, 1
-_ROW = 32                       # predictions that are printed
-_CONFUSIONS = 10                # pairs that are printed
 
 
 def main(arguments):
     """Scores by command-line arguments; returns the exit code."""
-    return command.run("score", lambda: _score(parse(arguments)))
+    def act():
+        flags = parse(arguments)
+        from nonlocal_tf.export.scoring import score  # imports NumPy
+        return score(flags)
+
+    return command.run("score", act)
 
 
 def parse(arguments):
@@ -53,84 +49,6 @@ def parse(arguments):
             raise UserError("--{} must be 0 or more; got {}.".format(
                 name, getattr(flags, name)))
     return flags
-
-
-def read_labels(path):
-    """Labels from .npy, .txt (one a line) or IDX: int [N].
-
-    Raises:
-      UserError: it is none of these, or a label is not 0 to 9.
-    """
-    if not path.endswith((".npy", ".txt")):
-        return idx.read_labels(path)
-    try:
-        if path.endswith(".npy"):
-            with open(path, "rb") as file:
-                labels = np.load(file, allow_pickle=False)
-            if labels.ndim != 1 or labels.dtype.kind not in "iu":
-                raise ValueError("it is {} {}".format(
-                    labels.dtype, list(labels.shape)))
-        else:
-            with open(path, encoding="ascii") as file:
-                labels = np.array([int(word) for word in file.read().split()],
-                                  np.int64)
-    except OSError as error:
-        raise UserError(
-            "--labels must be a file that can be read; {!r}: {}. bins.py "
-            "writes labels.npy.".format(path, error.strerror or error))
-    except Exception as error:          # a damaged .npy header: of many kinds
-        raise UserError(
-            "--labels must hold whole numbers, one for each image; {!r}: {}. "
-            "bins.py writes such a file.".format(
-                path, str(error).split("\n")[0][:100]))
-    wrong = labels[(labels < 0) | (labels >= results.CLASSES)]
-    if wrong.size or not labels.size:
-        raise UserError("--labels must be 0 to {}, and at least one; {!r} has "
-                        "{}.".format(results.CLASSES - 1, path,
-                                     wrong[0] if wrong.size else "none"))
-    return labels
-
-
-def _score(flags):
-    labels = read_labels(flags.labels)
-    folder = results.find_folder(flags.output)
-    found = results.read(
-        folder, len(labels), flags.output_index, flags.batchsize)
-    judged = found.classes >= 0
-    right = int(np.sum(found.classes[judged] == labels[judged]))
-    count = int(np.sum(judged))
-    if not count:
-        raise UserError("{!r} must hold results for the {} labels; it has "
-                        "none of theirs.".format(folder, len(labels)))
-    say = command.say
-    say("{}: {}".format(folder, "each file's images by its name"
-                        if found.by_name else
-                        "files in the order of the numbers in their names"))
-    say(" ".join("-" if each < 0 else str(each)
-                 for each in found.classes[:_ROW]))
-    say("gt")
-    say(" ".join(map(str, labels[:_ROW])))
-    say("accuracy {:.2%} ({} of {} images{})".format(
-        right / count, right, count, "" if count == len(labels) else
-        "; {} of {} have no result".format(len(labels) - count, len(labels))))
-    _say_confusions(found.classes[judged], labels[judged])
-    for first, end in found.missing:
-        say("missing: images {} to {}".format(first, end - 1))
-    for name in found.surplus:
-        say("surplus: {} (there are {} labels)".format(name, len(labels)))
-    return INCOMPLETE if found.missing or found.surplus else COMPLETE
-
-
-def _say_confusions(classes, labels):
-    """The pairs of digits that were taken for each other most often."""
-    pairs = collections.Counter(
-        (int(label), int(each)) for label, each in zip(labels, classes)
-        if label != each)
-    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-    for (label, each), count in ordered[:_CONFUSIONS]:
-        command.say("  {} taken for {}: {}".format(label, each, count))
-    if len(ordered) > _CONFUSIONS:
-        command.say("  and {} other pairs".format(len(ordered) - _CONFUSIONS))
 
 
 if __name__ == "__main__":
