@@ -102,21 +102,7 @@ def read(folder, images, output=0, batch_size=0):
     Raises:
       UserError: a file cannot be read, or does not hold what its name says.
     """
-    files = _list(folder)
-    indices = sorted({file.index for file in files})
-    files = [file for file in files if file.index == output]
-    if not files:
-        raise UserError(
-            "{!r} must hold results of output {}; it has {}. Name another "
-            "with --output_index.".format(folder, output, "those of " + ", "
-                                          .join(map(str, indices))
-                                          if indices else "none"))
-    stems = [file.stem for file in files]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise UserError(
-            "{!r} must hold one file for each input; {!r} has several. Leave "
-            "those of one run there.".format(folder, twice[0]))
+    files = _of_output(folder, output)
     by_name = all(file.first is not None for file in files)
     if not by_name:
         files = _placed(folder, files, images, batch_size)
@@ -128,24 +114,48 @@ def read(folder, images, output=0, batch_size=0):
             "hold {} images each. Leave it out.".format(
                 batch_size, folder, width))
     classes = np.full(images, -1)
-    surplus = []
     for file in files:
-        if file.end <= file.first:
-            raise UserError(
-                "A name must be number_batch_first_end with first below end; "
-                "{!r} is turned round.".format(file.path))
-        if file.first >= images:
-            surplus.append(os.path.basename(file.path))
-            continue
-        found = _classes(file, file.end - file.first, by_name)
-        place = classes[file.first:file.end]
-        if (place >= 0).any():
-            raise UserError(
-                "Each image needs one result; {!r} repeats images of another "
-                "file. Leave the files of one run there.".format(file.path))
-        place[:] = found[:len(place)]
+        _fill(classes, file, by_name)
+    surplus = [os.path.basename(file.path) for file in files
+               if file.first >= images]
     return Prediction(classes, _gaps(classes), surplus, by_name, width,
                       _strays(folder))
+
+
+def _of_output(folder, output):
+    """The files of one output of the model, one for each input."""
+    files = _list(folder)
+    indices = sorted({file.index for file in files})
+    files = [file for file in files if file.index == output]
+    if not files:
+        raise UserError(
+            "{!r} must hold results of output {}; it has {}. Name another "
+            "with --output_index.".format(
+                folder, output, "those of " + ", ".join(map(str, indices))
+                if indices else "none"))
+    stems = [file.stem for file in files]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UserError(
+            "{!r} must hold one file for each input; {!r} has several. Leave "
+            "those of one run there.".format(folder, twice[0]))
+    return files
+
+
+def _fill(classes, file, by_name):
+    """Puts a file's classes at the places of its images, as far as needed."""
+    if file.end <= file.first:
+        raise UserError(
+            "A name must be number_batch_first_end with first below end; "
+            "{!r} is turned round.".format(file.path))
+    if file.first >= len(classes):
+        return
+    place = classes[file.first:file.end]
+    if (place >= 0).any():
+        raise UserError(
+            "Each image needs one result; {!r} repeats images of another "
+            "file. Leave the files of one run there.".format(file.path))
+    place[:] = _classes(file, file.end - file.first, by_name)[:len(place)]
 
 
 def _strays(folder):
