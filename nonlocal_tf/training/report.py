@@ -1,6 +1,6 @@
 """What a run says: console, metrics.jsonl, TensorBoard events.
 
-The only place of the package that writes to standard output. The epoch line
+The only place of training that writes to standard output. The epoch line
 is that of the known system, which existing scripts parse, misspelling
 included; no other line may hold "Loss", "Accuarcy" or "global_step/sec".
 """
