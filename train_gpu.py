@@ -5,16 +5,12 @@
 
 import sys
 
+from nonlocal_tf.training.command import run
+
 
 def main(arguments):
     """Trains by command-line arguments; returns the exit code."""
-    try:
-        from nonlocal_tf.training.command import run
-        return run(arguments, "train_gpu.py", __doc__, platform="gpu")
-    except ImportError as error:
-        from nonlocal_tf.errors import missing_packages
-        sys.stderr.write(missing_packages("train_gpu.py", error))
-        return 2
+    return run(arguments, "train_gpu.py", __doc__, platform="gpu")
 
 
 if __name__ == "__main__":

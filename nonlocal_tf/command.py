@@ -19,18 +19,33 @@ TERMINATED = 143
 class Parser(argparse.ArgumentParser):
     """Flags in any case, with "-" for "_"; an error is a `UserError`."""
 
+    def __init__(self, prog, description, **settings):
+        super().__init__(prog=prog, description=description,
+                         allow_abbrev=False, **settings)
+
+    @classmethod
+    def of_module(cls, module, description, usage=None):
+        """The parser of `python -m module`, whose docstring is its help."""
+        return cls("python -m " + module, description, usage=usage,
+                   formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, with "~" expanded in what is a text."""
+        flags, unknown = super().parse_known_args(
+            [normalised(argument) for argument in args], namespace)
+        for name, value in vars(flags).items():
+            if isinstance(value, str):
+                setattr(flags, name, os.path.expanduser(value))
+        return flags, unknown
+
     def parse(self, arguments):
-        """A namespace, "~" expanded; an undeclared flag is an error."""
-        flags, unknown = self.parse_known_args(
-            [normalised(argument) for argument in arguments])
+        """A namespace; an undeclared flag is an error."""
+        flags, unknown = self.parse_known_args(arguments)
         if unknown:
             near = self.near(unknown[0])
             raise UserError("{} is no flag{} (--help lists the flags.)".format(
                 unknown[0], "; did you mean {}?".format(near)
                 if near else "."))
-        for name, value in vars(flags).items():
-            if isinstance(value, str):
-                setattr(flags, name, os.path.expanduser(value))
         return flags
 
     def near(self, argument):
@@ -42,6 +57,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UserError("{} (--help lists the flags).".format(
             message[0].upper() + message[1:]))
+
+
+def check_ranges(flags, *ranges):
+    """Refuses numbers out of range: (name, least, most) each."""
+    for name, least, most in ranges:
+        if not least <= getattr(flags, name) <= most:
+            raise UserError("--{} must be {} to {}; got {}.".format(
+                name, least, most, getattr(flags, name)))
 
 
 def normalised(argument):

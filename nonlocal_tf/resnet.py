@@ -2,12 +2,17 @@
 
 import tensorflow as tf
 
-from nonlocal_tf.architecture import DEPTHS, STAGES, TEN_BLOCKS, check_placement
+from nonlocal_tf.architecture import (
+    DEPTHS,
+    DIGIT_SIZE,
+    STAGES,
+    TEN_BLOCKS,
+    check_placement,
+)
 from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, Dense
 from nonlocal_tf.non_local import NonLocalBlock
 
 NUM_CLASSES = 10
-DIGIT_SIZE = 28                 # rows and columns of an image in the files
 EXPANSION = 4                   # a bottleneck's output over its inner width
 
 

@@ -8,7 +8,7 @@ import pytest
 from support import write_tiny_set
 
 from nonlocal_tf.data import datasets, idx
-from nonlocal_tf.export import bins, inputs
+from nonlocal_tf.export import bins, inputs, layout
 
 
 def written(tmp_path, tiny_set, *arguments):
@@ -25,8 +25,8 @@ def written(tmp_path, tiny_set, *arguments):
 
 def test_names_follow_the_known_one():
     """The one name that is known, 1_batch_0_32.bin, and what follows it."""
-    assert inputs.file_name(0, 32) == "1_batch_0_32.bin"
-    assert inputs.file_name(9, 32) == "10_batch_288_320.bin"
+    assert layout.file_name(0, 32) == "1_batch_0_32.bin"
+    assert layout.file_name(9, 32) == "10_batch_288_320.bin"
 
 
 def test_flat_files_are_little_endian_rows(tmp_path, tiny_set, capsys):

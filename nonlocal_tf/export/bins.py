@@ -11,10 +11,10 @@ bins/labels.npy (int32) and bins/labels.txt (one a line) tell how many images
 there are.
 """
 
-import argparse
 import sys
 
 from nonlocal_tf import command
+from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy
 
@@ -32,10 +32,7 @@ def main(arguments):
 
 def parse(arguments):
     """The flags as a namespace."""
-    parser = command.Parser(
-        prog="python -m nonlocal_tf.export.bins", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
+    parser = command.Parser.of_module("nonlocal_tf.export.bins", __doc__)
     parser.add_argument(
         "--data_url", "--data_path", default="",
         help="folder with the two test files (default: as train_gpu.py)")
@@ -57,11 +54,9 @@ def parse(arguments):
     parser.add_argument("--images", type=int, default=0,
                         help="the first so many; 0: all (default)")
     flags = parser.parse(arguments)
-    for name, least, most in (("batchsize", 1, 100000), ("images", 0, 10 ** 9),
-                              ("image_size", deploy.SIDE, 4096)):
-        if not least <= getattr(flags, name) <= most:
-            raise UserError("--{} must be {} to {}; got {}.".format(
-                name, least, most, getattr(flags, name)))
+    command.check_ranges(
+        flags, ("batchsize", 1, 100000), ("images", 0, 10 ** 9),
+        ("image_size", DIGIT_SIZE, 4096))
     if ".bin" in flags.output:
         raise UserError(
             "--output must have no \".bin\" in it, since msame takes such a "

@@ -14,15 +14,15 @@ from nonlocal_tf.export.finding import DOUBT, REJECT, Finding
 
 tf1 = tf.compat.v1
 
+_SHOWN = 200                    # characters of a name in a message
+
+
 class Request(NamedTuple):
     """What ATC will be asked for."""
 
     shapes: Optional[dict] = None       # --input_shape: name -> sizes, -1 open
     out_nodes: Optional[List[tuple]] = None     # (name, index or None)
     dynamic: bool = False               # a --dynamic_... flag is given
-
-
-_SHOWN = 200                    # characters of a name in a message
 
 
 def examine(graph_def, request=None):
@@ -45,7 +45,7 @@ def examine(graph_def, request=None):
     needed = _needed(graph_def, request)
     for node in graph_def.node:
         if node.name in needed:
-            findings += operations.of_node(node, nodes, known, functions)
+            findings += operations.of_node(node, known, functions)
     findings += operations.of_moments(graph_def, nodes)
     if not any(finding.level == REJECT for finding in findings):
         findings += _loads(graph_def, request)
@@ -112,7 +112,7 @@ def _inputs(graph_def, request):
             .format(name, ", ".join(names)[:_SHOWN] or "none"),
             "Use the Placeholder's name, without \":0\"."))
     for node in placeholders:
-        if operations.attribute_type(node, "dtype") != operations.STRING:
+        if graphdef.attribute_type(node, "dtype") != operations.STRING:
             findings += _placeholder(node, asked.get(node.name), request)
     return findings
 

@@ -8,6 +8,8 @@ from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import fold, graphdef
 
+tf1 = tf.compat.v1
+
 
 def write(graph_def, path, target, outputs):
     """Writes the part of a graph that its outputs need, for TensorFlow 1.15.
@@ -32,19 +34,17 @@ def write(graph_def, path, target, outputs):
                         .format(path, missing[0]))
     defaults = _defaults(graph_def, path)
     known = fold.known_operations()
-    result = fold.sorted_nodes(graph_def, outputs)
+    result = tf1.GraphDef()
+    result.CopyFrom(graph_def)
     for node in result.node:
         node.device = ""
         data = [name for name in node.input if not name.startswith("^")]
         del node.input[:]
         node.input.extend(data)
-        attributes = known.get(node.op, (None, None))[1]
-        for name in sorted(node.attr):
-            if name.startswith("_") or attributes is not None and (
-                    name not in attributes and node.attr[name] == defaults.get(
-                        (node.op, name))):
-                del node.attr[name]
-    result = fold.sorted_nodes(result, outputs)     # without control inputs
+        allowed = known.get(node.op, (None, None))[1]
+        fold.drop_new_attributes(
+            node, node.attr if allowed is None else allowed, defaults[node.op])
+    result = fold.sorted_nodes(result, outputs)
     storage.make_folder(os.path.dirname(target) or ".", "--write")
     try:
         with storage.replacing(target) as file:
@@ -56,9 +56,8 @@ def write(graph_def, path, target, outputs):
 
 
 def _defaults(graph_def, path):
-    """(operation, attribute) -> its default, as this TensorFlow knows it."""
+    """Operation -> its attributes' defaults, as this TensorFlow knows it."""
     with tf.Graph().as_default() as graph:
         graphdef.load(graph_def, path)
-        return {(operation.type, attribute.name): attribute.default_value
-                for operation in graph.get_operations()
-                for attribute in operation.op_def.attr}
+        return {operation.type: fold.default_attributes(operation)
+                for operation in graph.get_operations()}

@@ -9,7 +9,6 @@ import shlex
 from nonlocal_tf.errors import UserError
 
 LAYOUTS = ("image", "flat")     # of a frozen graph's input; see layout.py
-SIDE = 28                       # rows and columns of a digit
 
 # Batch sizes that an .om compiled for an open batch will take.
 DYNAMIC_BATCHES = "1,8,32"

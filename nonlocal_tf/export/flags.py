@@ -1,6 +1,6 @@
 """The flags of freeze_pb.py."""
 
-from nonlocal_tf.command import Parser
+from nonlocal_tf.command import Parser, check_ranges
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy
 
@@ -11,7 +11,7 @@ becomes output/PB_Model/model.pb."""
 
 def parse_flags(arguments, program):
     """The flags of freeze_pb.py as a namespace."""
-    parser = Parser(prog=program, description=_ABOUT, allow_abbrev=False)
+    parser = Parser(program, _ABOUT)
     parser.add_argument(
         "--train_url", default="./output",
         help="folder that was trained to; its newest checkpoint is taken "
@@ -54,9 +54,7 @@ def parse_flags(arguments, program):
         "--dataset", default="", help="name of the data set (default: that "
         "of the training)")
     flags = parser.parse(arguments)
-    if flags.batchsize < 0 or flags.batchsize > 100000:
-        raise UserError("--batchsize must be 0 to 100000; got {}.".format(
-            flags.batchsize))
+    check_ranges(flags, ("batchsize", 0, 100000))
     if flags.test_images is not None and flags.test_images < 0:
         raise UserError("--test_images must be 0 or more; got {}.".format(
             flags.test_images))

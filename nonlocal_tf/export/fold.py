@@ -18,7 +18,6 @@ tf1 = tf.compat.v1
 
 # TensorFlow 1.15's TF_GRAPH_DEF_VERSION: what the file is made for.
 PRODUCER = 134
-_BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _VARIABLE_READS = ("ReadVariableOp", "Identity")
 
 
@@ -120,17 +119,44 @@ def _plain_node(operation, known):
             "Each operation must be known to ATC and to TensorFlow 1.15; {!r} "
             "is a {}. Freeze with TensorFlow 1.15 or 2.6.".format(
                 operation.name, operation.type))
-    defaults = {attribute.name: attribute.default_value
-                for attribute in operation.op_def.attr}
     for name, value in operation.node_def.attr.items():
-        if name in allowed:
-            node.attr[name].CopyFrom(value)
-        elif not name.startswith("_") and value != defaults.get(name):
-            raise UserError(
-                "TensorFlow 1.15 does not know the attribute {} of {!r} ({}), "
-                "which is not at its default. Freeze with TensorFlow 1.15 or "
-                "2.6.".format(name, operation.name, operation.type))
+        node.attr[name].CopyFrom(value)
+    kept = drop_new_attributes(node, allowed, default_attributes(operation))
+    if kept:
+        raise UserError(
+            "TensorFlow 1.15 does not know the attribute {} of {!r} ({}), "
+            "which is not at its default. Freeze with TensorFlow 1.15 or "
+            "2.6.".format(kept[0], operation.name, operation.type))
     return node
+
+
+def default_attributes(operation):
+    """Attribute -> its default, as this TensorFlow knows the operation."""
+    return {attribute.name: attribute.default_value
+            for attribute in operation.op_def.attr}
+
+
+def drop_new_attributes(node, allowed, defaults):
+    """Takes out of a node what TensorFlow 1.15 does not know.
+
+    Args:
+      node: a NodeDef; it loses private attributes, and those that are not
+        allowed and are at their defaults.
+      allowed: names of attributes.
+      defaults: name -> default value.
+    Returns:
+      Names that are not allowed and had to stay.
+    """
+    kept = []
+    for name in sorted(node.attr):
+        if name.startswith("_"):
+            del node.attr[name]
+        elif name not in allowed:
+            if node.attr[name] == defaults.get(name):
+                del node.attr[name]
+            else:
+                kept.append(name)
+    return kept
 
 
 def fold_batch_norm(graph_def, outputs):
@@ -179,7 +205,7 @@ def fold_batch_norm(graph_def, outputs):
 
 def _foldable(norm, nodes, readers, outputs):
     """Convolution, kernel and bias in front of `norm`; None if it stays."""
-    if norm.op not in _BATCH_NORMS or norm.attr["is_training"].b or (
+    if norm.op not in graphdef.BATCH_NORMS or graphdef.is_training(norm) or (
             norm.attr["data_format"].s != b"NHWC"):
         return None
     if any(":" in name for reader in readers.get(norm.name, [])

@@ -25,12 +25,13 @@ from nonlocal_tf.export import (
     inference,
     layout,
     run,
+    scoring,
 )
 
 tf1 = tf.compat.v1
 
 TOLERANCE = 1e-4                # largest difference of a logit that passes
-_ROW = 32                       # predictions that are printed
+_IMAGES = 32                    # of a batch, where it is left open
 
 
 class Samples(NamedTuple):
@@ -121,7 +122,7 @@ def _samples(flags, source, image_size):
     """The test images to compare on."""
     if flags.test_images == 0:
         random = np.random.RandomState(0)
-        return Samples(random.randint(0, 256, (_ROW, 28, 28, 1)).astype(
+        return Samples(random.randint(0, 256, (_IMAGES, 28, 28, 1)).astype(
             np.uint8), None)
     try:
         images, labels = datasets.load_test(
@@ -132,7 +133,7 @@ def _samples(flags, source, image_size):
             "--test_images 0 does without them.)".format(error))
     # About a minute on two cores: the cost grows with the image's area.
     count = flags.test_images or max(
-        _ROW, _ROW * 224 ** 2 // image_size ** 2)
+        _IMAGES, _IMAGES * 224 ** 2 // image_size ** 2)
     return Samples(images[:count], labels[:count])
 
 
@@ -184,7 +185,7 @@ def _batches(images, shape):
     sizes = shape.as_list()
     kind = "image" if len(sizes) == 4 else "flat"
     for batch, _, valid in batches.test_batches(
-            images, np.zeros(len(images), np.int32), sizes[0] or _ROW):
+            images, np.zeros(len(images), np.int32), sizes[0] or _IMAGES):
         yield layout.prepare(batch, sizes[1], kind), valid
 
 
@@ -238,11 +239,7 @@ def _report(path, frozen, samples, flags, config):
             compared.difference, compared.largest))
     if samples.labels is not None:
         right = int(np.sum(compared.classes == samples.labels))
-        say("predicted, then the truth (gt), of the first {}:".format(
-            min(_ROW, len(samples.labels))))
-        say(" ".join(map(str, compared.classes[:_ROW])))
-        say("gt")
-        say(" ".join(map(str, samples.labels[:_ROW])))
+        scoring.say_rows(compared.classes, samples.labels)
         say("accuracy {:.2%} ({} of {} test images)".format(
             right / len(samples.labels), right, len(samples.labels)))
 

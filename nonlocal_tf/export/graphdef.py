@@ -9,6 +9,7 @@ from nonlocal_tf.errors import UserError
 
 tf1 = tf.compat.v1
 
+BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 LIMIT = 2 ** 31 - 1             # bytes; protobuf's own limit
 _OTHERS = (                     # first bytes of what people take for a .pb
     (b"node {", "text; ATC wants the binary form"),
@@ -176,6 +177,16 @@ def declared_shape(node):
     if shape.unknown_rank:
         return None
     return [dim.size if dim.size >= 0 else None for dim in shape.dim]
+
+
+def attribute_type(node, name):
+    """An attribute that holds a type; 0 where there is none."""
+    return node.attr[name].type if name in node.attr else 0
+
+
+def is_training(node):
+    """Of a batch norm; TensorFlow takes it as true where it is not said."""
+    return node.attr["is_training"].b if "is_training" in node.attr else True
 
 
 def array_of(node):

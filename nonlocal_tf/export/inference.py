@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import layout as layouts
 from nonlocal_tf.training import checkpoint
@@ -113,7 +114,7 @@ class InferenceGraph:
         self.input = tf1.placeholder(tf.float32, shape, layouts.INPUT)
         images = self.input
         if layout == "flat":
-            images = tf.reshape(images, [-1, layouts.SIDE, layouts.SIDE, 1])
+            images = tf.reshape(images, [-1, DIGIT_SIZE, DIGIT_SIZE, 1])
         network = make_network(config)
         self.logits = network(images, is_training=False)
         self.outputs = [tf.argmax(

@@ -8,14 +8,8 @@ import numpy as np
 from nonlocal_tf import command, storage
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import deploy, layout, results
+from nonlocal_tf.export import deploy, layout
 from nonlocal_tf.training.config import TrainConfig
-
-
-def file_name(index, batch_size):
-    """Of batch `index`, counted from 0."""
-    return "{}_batch_{}_{}.bin".format(
-        index + 1, index * batch_size, (index + 1) * batch_size)
 
 
 def write(flags):
@@ -64,7 +58,7 @@ def _check_target(target):
         raise UserError("{!r} must be a folder and is a link. Name another "
                         "--output.".format(target))
     others = [name for name in sorted(names) if not name.startswith(".")
-              and not results.INPUT_NAME.match(name)]
+              and not layout.FILE_NAME.match(name)]
     if others or (os.path.lexists(target) and not os.path.isdir(target)):
         raise UserError(
             "{!r} must hold input files alone, since msame reads all that is "
@@ -100,7 +94,8 @@ def _write_batches(target, images, labels, flags):
                 images, labels, flags.batchsize)):
             prepared = layout.prepare(
                 batch, flags.image_size, flags.input_layout)
-            path = os.path.join(folder, file_name(index, flags.batchsize))
+            path = os.path.join(
+                folder, layout.file_name(index, flags.batchsize))
             with open(path, "wb") as file:
                 file.write(prepared.astype("<f4").tobytes())
 
@@ -115,7 +110,7 @@ def _report(target, shape, count, images, flags):
     if rest:
         command.say(
             "{} holds images {} to {}, then {} of zeros".format(
-                file_name(count - 1, flags.batchsize),
+                layout.file_name(count - 1, flags.batchsize),
                 (count - 1) * flags.batchsize, images - 1, rest))
     command.say("{}: {} labels (and labels.txt)".format(
         os.path.join(flags.output, "labels.npy"), images))

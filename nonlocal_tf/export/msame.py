@@ -25,7 +25,6 @@ The result is written whole or not at all. A folder of inputs is run once, as
 by msame, whatever --loop says. Times are those of this CPU.
 """
 
-import argparse
 import sys
 
 from nonlocal_tf import command
@@ -41,12 +40,9 @@ def main(arguments):
 
 def parse(arguments):
     """The flags as a namespace."""
-    parser = command.Parser(
-        prog="python -m nonlocal_tf.export.msame",
-        usage="%(prog)s --model M.pb --output FOLDER [flags]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
+    parser = command.Parser.of_module(
+        "nonlocal_tf.export.msame", __doc__,
+        "%(prog)s --model M.pb --output FOLDER [flags]")
     parser.add_argument("--model", required=True, help="the frozen graph")
     parser.add_argument(
         "--input", default="", help="a .bin for each input, with commas "
@@ -73,10 +69,7 @@ def parse(arguments):
         "--out_nodes", default="", help="not msame's: the outputs, as given to "
         "atc (default: those that nothing reads)")
     flags = parser.parse(arguments)
-    for name, least, most in (("loop", 1, 100), ("device", 0, 255)):
-        if not least <= getattr(flags, name) <= most:
-            raise UserError("--{} must be {} to {}; got {}.".format(
-                name, least, most, getattr(flags, name)))
+    command.check_ranges(flags, ("loop", 1, 100), ("device", 0, 255))
     for name in ("dump", "profiler"):
         if getattr(flags, name):
             raise UserError("--{} needs the device; leave it out of the "

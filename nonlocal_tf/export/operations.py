@@ -48,16 +48,10 @@ _KINDS = [(re.compile(pattern), check, reason, remedy)
      "Build the graph with is_training=False (keep_prob 1). " + _REFREEZE),
 )]
 
-_BATCH_NORM = re.compile(r"FusedBatchNorm(V\d)?$")
 STRING = tf.string.as_datatype_enum
 
 
-def attribute_type(node, name):
-    """An attribute that holds a type; 0 where there is none."""
-    return node.attr[name].type if name in node.attr else 0
-
-
-def of_node(node, nodes, known, functions):
+def of_node(node, known, functions):
     """Findings about one node by itself."""
     if node.op in functions:
         return [Finding(REJECT, "function", node.name,
@@ -84,10 +78,10 @@ def of_node(node, nodes, known, functions):
             "take (E12011, E19010)".format(node.op),
             "Write it with listed operations, or look for it in your CANN's "
             "own list of supported TensorFlow operators.")]
-    return _listed(node, nodes, known)
+    return _listed(node, known)
 
 
-def _listed(node, nodes, known):
+def _listed(node, known):
     """Findings about a node whose operation ATC knows."""
     findings = []
     taker, attributes = known[node.op]
@@ -111,9 +105,7 @@ def _listed(node, nodes, known):
             "(ATC: uncertain): {}".format(node.op, ", ".join(new)),
             "preflight --write clean.pb takes out those at their defaults; or "
             "freeze with TensorFlow 1.15."))
-    training = node.attr["is_training"].b if (
-        "is_training" in node.attr) else True           # TensorFlow's default
-    if _BATCH_NORM.match(node.op) and training:
+    if node.op in graphdef.BATCH_NORMS and graphdef.is_training(node):
         findings.append(Finding(
             REJECT, "batch_norm_training", node.name,
             "batch norm in training mode: it normalises by the batch at hand, "
@@ -121,7 +113,7 @@ def _listed(node, nodes, known):
             "is_training=False in every batch norm, restore the moving "
             "statistics, and freeze again."))
     if node.op in ("ArgMax", "ArgMin") and tf.int32.as_datatype_enum != (
-            attribute_type(node, "output_type")):
+            graphdef.attribute_type(node, "output_type")):
         findings.append(Finding(
             DOUBT, "argmax_int64", node.name,
             "{} gives int64, which may go to the AI CPU".format(node.op),

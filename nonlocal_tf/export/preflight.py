@@ -44,11 +44,9 @@ def main(arguments):
 
 def parse(arguments):
     """The flags as a namespace."""
-    parser = command.Parser(
-        prog="python -m nonlocal_tf.export.preflight", allow_abbrev=False,
-        usage="%(prog)s model.pb [flags of atc]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser.of_module(
+        "nonlocal_tf.export.preflight", __doc__,
+        "%(prog)s model.pb [flags of atc]")
     parser.add_argument("pb", nargs="?", help="the frozen graph")
     parser.add_argument("--model", help="the same, as atc spells it")
     parser.add_argument(

@@ -13,12 +13,12 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.export.layout import FILE_NAME
 
 CLASSES = 10
 ENDINGS = (".txt", ".bin", ".npy")
 _OUTPUT = re.compile(r"^(.+?)_(output_?)?(\d+)$")       # stem, msame's, index
-_RANGE = re.compile(r"(?:^|_)(\d+)_batch_(\d+)_(\d+)$")  # see inputs.py
-INPUT_NAME = re.compile(r"^\d+_batch_\d+_\d+\.bin$")
+_RANGE = re.compile(r"(?:^|_)(\d+)_batch_(\d+)_(\d+)$")  # see layout.py
 
 
 class ResultFile(NamedTuple):
@@ -60,7 +60,7 @@ def find_folder(output):
             "--output must hold results, or one folder with them; {!r} has {}."
             " Run msame or ais_bench first, and name its --output.".format(
                 output, "inputs" if any(
-                    INPUT_NAME.match(name) for name in os.listdir(output))
+                    FILE_NAME.match(name) for name in os.listdir(output))
                 else "none"))
     if len(below) > 1:
         raise UserError(
@@ -78,7 +78,7 @@ def _list(folder):
         match = _OUTPUT.match(stem)
         path = os.path.join(folder, name)
         if ending in ENDINGS and match and os.path.isfile(path) and not (
-                INPUT_NAME.match(name)):
+                FILE_NAME.match(name)):
             place = _RANGE.search(match.group(1))
             files.append(ResultFile(
                 path, match.group(1), int(match.group(3)),

@@ -53,7 +53,7 @@ def rounded_to_fp16(graph_def):
     """
     parameters = {
         graphdef.source(name) for node in graph_def.node
-        if node.op.startswith("FusedBatchNorm") for name in node.input[1:]}
+        if node.op in graphdef.BATCH_NORMS for name in node.input[1:]}
     rounded = tf1.GraphDef(versions=graph_def.versions)
     for node in graph_def.node:
         kind = _result_type(node)

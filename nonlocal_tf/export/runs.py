@@ -60,7 +60,7 @@ def runs_of(inputs, flags):
 
 
 def _dtype(node, flags):
-    kind = node.attr["dtype"].type if "dtype" in node.attr else 0
+    kind = graphdef.attribute_type(node, "dtype")
     dtype = tf.as_dtype(kind) if kind else tf.string
     if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
         raise UserError(
@@ -123,13 +123,13 @@ def _given_sizes(flags):
 def numbers(flag, text):
     """Whole numbers above 0, with commas between."""
     try:
-        numbers = [int(number) for number in text.split(",")]
+        found = [int(number) for number in text.split(",")]
     except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
+        found = []
+    if not found or min(found) < 1:
         raise UserError("{} must be numbers above 0 with commas between; got "
                         "{!r}.".format(flag, text))
-    return numbers
+    return found
 
 
 def _runs(inputs, flags):
@@ -156,7 +156,7 @@ def _runs(inputs, flags):
             "folder {!r}. Rename it.".format(entries[0]))
     return [
         Run(os.path.splitext(name)[0],
-               [os.path.join(entry, name) for entry in entries])
+            [os.path.join(entry, name) for entry in entries])
         for name in _common_names(entries)], True
 
 

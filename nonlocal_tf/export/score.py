@@ -8,7 +8,6 @@ order in which the tool took the files does not matter. Exit code 0: every
 image has a result; 1: files are missing or surplus; 2: unusable.
 """
 
-import argparse
 import sys
 
 from nonlocal_tf import command
@@ -27,10 +26,7 @@ def main(arguments):
 
 def parse(arguments):
     """The flags as a namespace."""
-    parser = command.Parser(
-        prog="python -m nonlocal_tf.export.score", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False)
+    parser = command.Parser.of_module("nonlocal_tf.export.score", __doc__)
     parser.add_argument(
         "--output", required=True, help="folder that msame or ais_bench "
         "wrote to, or the stamped one in it")

@@ -8,7 +8,7 @@ import numpy as np
 from nonlocal_tf import command
 from nonlocal_tf.data import idx
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import inputs, results
+from nonlocal_tf.export import layout, results
 
 COMPLETE, INCOMPLETE = 0, 1
 _ROW = 32                       # predictions that are printed
@@ -77,12 +77,7 @@ def score(flags):
     say("{}: {}".format(folder, "each file's images by its name"
                         if found.by_name else
                         "files placed by the last number in their names"))
-    say("predicted, then the truth (gt), of the first {}:".format(
-        min(_ROW, len(labels))))
-    say(" ".join("-" if each < 0 else str(each)
-                 for each in found.classes[:_ROW]))
-    say("gt")
-    say(" ".join(map(str, labels[:_ROW])))
+    say_rows(found.classes, labels)
     notes = []
     if count < len(labels):
         notes.append("; {} of {} have no result".format(
@@ -94,6 +89,21 @@ def score(flags):
     _say_confusions(found.classes[judged], labels[judged])
     _say_files(found, len(labels))
     return INCOMPLETE if found.missing or found.surplus else COMPLETE
+
+
+def say_rows(classes, labels):
+    """The first predictions and the truth, as the known system prints them.
+
+    Args:
+      classes: [N], -1 where there is none.
+      labels: [N].
+    """
+    command.say("predicted, then the truth (gt), of the first {}:".format(
+        min(_ROW, len(labels))))
+    command.say(" ".join("-" if each < 0 else str(each)
+                         for each in classes[:_ROW]))
+    command.say("gt")
+    command.say(" ".join(map(str, labels[:_ROW])))
 
 
 def _say_confusions(classes, labels):
@@ -113,7 +123,7 @@ def _say_files(found, count):
     for first, end in found.missing:
         for start in range(first, end, found.width):
             stop = min(start + found.width, end)
-            name = "results of " + inputs.file_name(
+            name = "results of " + layout.file_name(
                 start // found.width, found.width) if found.by_name and (
                     start % found.width == 0) else "results"
             command.say("missing: {} (images {} to {})".format(

@@ -1,7 +1,6 @@
 """What every trainer script does around `train`."""
 
 from nonlocal_tf import command
-from nonlocal_tf.training.flags import parse_flags
 
 
 def run(arguments, program, description, platform):
@@ -16,6 +15,7 @@ def run(arguments, program, description, platform):
       Ctrl-C, 143 after SIGTERM.
     """
     def act():
+        from nonlocal_tf.training.flags import parse_flags  # imports NumPy
         config = parse_flags(arguments, program, description)
         from nonlocal_tf.training.loop import train  # imports TensorFlow
         return train(config, platform).exit_code

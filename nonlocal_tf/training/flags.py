@@ -1,7 +1,6 @@
 """The command line: flags to a `TrainConfig`."""
 
 import dataclasses
-import os
 
 from absl import logging
 
@@ -27,15 +26,12 @@ def parse_flags(arguments, program, description):
     """
     parser = _make_parser(program, description)
     typed = {normalised(argument): argument for argument in arguments}
-    known, unknown = parser.parse_known_args(
-        [normalised(argument) for argument in arguments])
+    known, unknown = parser.parse_known_args(arguments)
     _check_unknown(unknown, parser)
     if unknown:
         logging.warning(
             "Ignored, not flags of %s: %s", program, " ".join(
                 typed.get(argument, argument) for argument in unknown))
-    known.data_url = os.path.expanduser(known.data_url)
-    known.train_url = os.path.expanduser(known.train_url)
     return TrainConfig(**vars(known))
 
 
@@ -53,8 +49,7 @@ def _check_unknown(unknown, parser):
 
 
 def _make_parser(program, description):
-    parser = Parser(
-        prog=program, description=description, allow_abbrev=False)
+    parser = Parser(program, description)
     for field in dataclasses.fields(TrainConfig):
         names = _SHOWN_SPELLINGS.get(field.name, ["--" + field.name])
         names = names + ["--" + alias for alias in field.metadata["aliases"]]

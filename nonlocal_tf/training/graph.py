@@ -4,8 +4,9 @@ import math
 
 import tensorflow as tf
 
+from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
-from nonlocal_tf.resnet import DIGIT_SIZE, ResNet
+from nonlocal_tf.resnet import ResNet
 
 tf1 = tf.compat.v1
 
