@@ -10,7 +10,7 @@ from nonlocal_tf.training.command import run
 
 def main(arguments):
     """Trains by command-line arguments; returns the exit code."""
-    return run(arguments, "train_gpu.py", __doc__, platform="gpu")
+    return run(arguments, "train_gpu.py", __doc__)
 
 
 if __name__ == "__main__":

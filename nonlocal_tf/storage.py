@@ -1,17 +1,19 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, here and in OBS.
 
 A file is written beside its final place and appears there by rename, so that a
 crash, a full disk or `kill -9` leaves the earlier file. Logs alone grow in
-place.
+place. What is remote (obs://, s3://) is reached by moxing.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
 
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.secrets import masked
 
 PARTIAL = ".part"               # ending of a file that is being written
 
@@ -126,6 +128,52 @@ def only_run_in(folder):
         except OSError:
             pass                          # a file system without locks
         yield
+
+
+def is_remote(url):
+    """Whether it names a place in OBS and not a local folder."""
+    return url.lower().startswith(("obs://", "s3://"))
+
+
+def join(url, *names):
+    """A place below a remote folder; `url` with or without a last slash."""
+    return "/".join((url.rstrip("/"),) + names)
+
+
+def cloud():
+    """`moxing.file`: the real one where it can be imported, else ours."""
+    os.environ.setdefault("MOX_SILENT_MODE", "1")       # read at its import
+    try:
+        import moxing
+    except ImportError:
+        from nonlocal_tf import moxing_shim as moxing
+    return moxing.file
+
+
+@contextlib.contextmanager
+def reaching(url):
+    """Makes what moxing raises within one line of a `UserError`.
+
+    moxing's own errors have no common class, and their texts may hold more
+    than they should.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(
+                "The disk for --cache_dir is full; {} needs more ({}). Name "
+                "another folder, or free some space.".format(url, error))
+        raise _unreachable(url, error)
+    except Exception as error:
+        raise _unreachable(url, error)
+
+
+def _unreachable(url, error):
+    return UserError("{} cannot be read or written: {}".format(
+        masked(url), masked(gist(error))))
 
 
 def gist(error):

@@ -48,7 +48,7 @@ def logits(train_url, images):
     with open(folder.prefix(step) + ".json") as file:
         config = TrainConfig(**json.load(file)["config"])
     with tf.Graph().as_default(), tf1.Session() as session:
-        graph = TrainGraph(config, 100, gpu)
+        graph = TrainGraph(config, 100, gpu.Platform(config))
         folder.restore(session, graph.saver, step)
         assert session.run(graph.step) == step
         return session.run(graph.network(

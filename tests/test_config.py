@@ -102,8 +102,9 @@ def test_home_is_expanded(monkeypatch):
     (["--base_width", "1000000000"], "1 to 1024"),
     (["--train_url", ""], "without"),
     (["--train_url", "run[1]"], "without"),
-    (["--train_url", "obs://bucket/run"], "a local folder"),
-    (["--data_url", "s3://bucket/data/"], "a local folder"),
+    (["--train_url", "http://bucket/run"], "a local folder, or obs://"),
+    (["--loss_scale_value", "0.5"], "1 or more"),
+    (["--precision_mode", "fp16"], "choose from"),
 ])
 def test_bad_values_are_one_line(arguments, required):
     with pytest.raises(UserError, match=required) as error:
@@ -146,7 +147,7 @@ def test_help_names_every_flag_with_its_default():
 def test_help_does_not_import_tensorflow():
     done = run_python(
         "import sys\nfrom nonlocal_tf.training.command import run\n"
-        "try:\n run(['--help'], 'train_gpu.py', '', 'gpu')\n"
+        "try:\n run(['--help'], 'train_gpu.py', '')\n"
         "except SystemExit as end: assert end.code in (0, None)\n"
         "assert 'tensorflow' not in sys.modules")
     assert done.returncode == 0, done.stderr

@@ -45,7 +45,8 @@ def trainers_logits(unbroken, images):
     folder, result, _ = unbroken
     found = inference.find(str(folder), "")
     with graph_session() as session:
-        graph = TrainGraph(found.config, 100, gpu)
+        graph = TrainGraph(
+            found.config, 100, gpu.Platform(found.config))
         CheckpointFolder(os.path.join(str(folder), "Model")).restore(
             session, graph.saver, result.step)
         return session.run(graph.network(

@@ -51,7 +51,7 @@ def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
     code = run(["--data_url", tiny_set, "--train_url", str(tmp_path),
                 "--Epoch", "1", "--rank=0", "--image_size", "28",
                 "--base_width", "4", "--non_local", "0", "--batchsize", "8"],
-               "train_gpu.py", "", "gpu")
+               "train_gpu.py", "")
     output, errors = capfd.readouterr()
     assert code == 0, errors
     assert "Epoch: 1\tLoss:" in output
@@ -100,7 +100,7 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     code = run(["--data_url", str(tmp_path / "data"), "--mirror",
                 "http://127.0.0.1:9/", "--train_url", str(tmp_path / "out")],
-               "train_gpu.py", "", "gpu")
+               "train_gpu.py", "")
     one_line(code, capfd.readouterr().err, "train-images-idx3-ubyte",
              str(tmp_path / "data"), "--dataset digits")
     assert not (tmp_path / "data").exists()
@@ -112,9 +112,12 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
     (["--batchsize", "500"], ["1 to 70"]),
     (["--data_url", "/dev/null/x"], ["/dev/null/x"]),
     (["--train_url", "/dev/null/x"], ["--train_url must name a folder"]),
+    (["--train_url", "obs://bucket/run"], ["a local folder", "train_mod"]),
+    (["--data_url", "S3://bucket/data/"], ["a local folder", "train_mod"]),
+    (["--platform", "npu"], ["train_modelarts.py"]),
 ])
 def test_bad_values_end_in_one_line(
         tiny_set, tmp_path, arguments, words, capfd):
     code = run(["--data_url", tiny_set, "--train_url", str(tmp_path)]
-               + arguments, "train_gpu.py", "", "gpu")
+               + arguments, "train_gpu.py", "")
     one_line(code, capfd.readouterr().err, *words)

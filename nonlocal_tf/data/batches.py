@@ -9,20 +9,23 @@ import numpy as np
 from nonlocal_tf.errors import UserError
 
 
-def steps_per_epoch(size, batch_size):
-    """The number of full batches in an epoch.
+def steps_per_epoch(size, batch_size, ranks=1):
+    """The number of full steps in an epoch.
 
     Args:
       size: number of training images.
-      batch_size: images in a batch.
+      batch_size: images of a step in each process.
+      ranks: number of processes.
     Raises:
-      UserError: there is not one full batch.
+      UserError: there is not one full step.
     """
-    if not 1 <= batch_size <= size:
+    if not 1 <= batch_size <= size // ranks:
         raise UserError(
-            "--batchsize must be 1 to {}, the number of training images; it "
-            "is {}. Choose a size in that range.".format(size, batch_size))
-    return size // batch_size
+            "--batchsize must be 1 to {}, the number of training images{}; it "
+            "is {}. Choose a size in that range.".format(
+                size // ranks, " for each of {} processes".format(ranks)
+                if ranks > 1 else "", batch_size))
+    return size // (batch_size * ranks)
 
 
 def epoch_order(seed, epoch, size):
@@ -37,11 +40,14 @@ def epoch_order(seed, epoch, size):
     return np.random.RandomState([seed, epoch]).permutation(size)
 
 
-def train_batches(images, labels, batch_size, seed, epoch, start=0):
+def train_batches(images, labels, batch_size, seed, epoch, start=0, rank=0,
+                  ranks=1):
     """Yields the full batches of an epoch, from batch `start` on.
 
     The last part-batch is dropped; since the order differs in each epoch, so
-    do the images that it leaves out.
+    do the images that it leaves out. The batches of all processes at a step
+    are, in the order of ranks, what one process with a batch of their sum
+    would take.
 
     Args:
       images: [N, H, W, C].
@@ -49,15 +55,17 @@ def train_batches(images, labels, batch_size, seed, epoch, start=0):
       batch_size: B.
       seed, epoch: see `epoch_order`.
       start: index of the first batch, 0 to `steps_per_epoch`.
+      rank, ranks: which of how many processes this is.
     Yields:
       images [B, H, W, C], labels [B].
     Raises:
       UserError: with the first batch; see `steps_per_epoch`.
     """
-    steps = steps_per_epoch(len(labels), batch_size)
+    steps = steps_per_epoch(len(labels), batch_size, ranks)
     order = epoch_order(seed, epoch, len(labels))
     for step in range(start, steps):
-        index = order[step * batch_size:(step + 1) * batch_size]
+        part = step * ranks + rank
+        index = order[part * batch_size:(part + 1) * batch_size]
         yield images[index], labels[index]
 
 

@@ -9,14 +9,13 @@ import tensorflow as tf
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import layout as layouts
-from nonlocal_tf.training import checkpoint
+from nonlocal_tf.training import checkpoint, checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import make_network
 
 tf1 = tf.compat.v1
 
 REMEDY = "Name another with --checkpoint, or train anew."
-_ENDINGS = (".index", ".data-00000-of-00001", ".json")
 
 
 class Checkpoint(NamedTuple):
@@ -41,8 +40,8 @@ def find(train_url, prefix, image_size=0):
     missing = _missing(prefix)
     if missing:
         folder = os.path.dirname(prefix)
-        whole = [checkpoint.prefix_in(folder, step)
-                 for step in checkpoint.steps_in(folder)]
+        whole = [checkpoint_files.prefix_in(folder, step)
+                 for step in checkpoint_files.steps_in(folder)]
         whole = [each for each in whole if not _missing(each)]
         raise UserError(
             "A checkpoint is three files; {!r} lacks {}. {}".format(
@@ -65,30 +64,30 @@ def _prefix(train_url, prefix):
     if prefix and os.path.isdir(prefix):
         raise UserError("--checkpoint must name a checkpoint, such as {}; {!r} "
                         "is a folder. Name the folder of a run with "
-                        "--train_url.".format(checkpoint.prefix_in(
+                        "--train_url.".format(checkpoint_files.prefix_in(
                             os.path.join("output", "Model"), 220), prefix))
-    for ending in _ENDINGS:
+    for ending in checkpoint_files.ENDINGS:
         if prefix.endswith(ending):
             return prefix[:-len(ending)]
     if prefix:
         return prefix
     folder = os.path.join(train_url, "Model")
-    steps = checkpoint.steps_in(folder)
+    steps = checkpoint_files.steps_in(folder)
     if not steps:
         raise UserError(
             "There must be a checkpoint to freeze; {!r} has none. {}".format(
                 folder, "Did you mean --train_url {}?".format(
                     os.path.dirname(train_url.rstrip("/")) or ".")
-                if checkpoint.steps_in(train_url) else
+                if checkpoint_files.steps_in(train_url) else
                 "Train first (train_gpu.py), or name the folder that was "
                 "trained to with --train_url, or a checkpoint with "
                 "--checkpoint."))
-    return checkpoint.prefix_in(folder, steps[-1])
+    return checkpoint_files.prefix_in(folder, steps[-1])
 
 
 def _missing(prefix):
     """The endings of a checkpoint's files that are not there."""
-    return [end for end in _ENDINGS if not os.path.isfile(prefix + end)]
+    return [end for end in checkpoint_files.ENDINGS if not os.path.isfile(prefix + end)]
 
 
 class InferenceGraph:

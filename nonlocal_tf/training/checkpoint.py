@@ -15,12 +15,17 @@ import tensorflow as tf
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.checkpoint_files import (
+    ENDINGS,
+    KEEP,
+    prefix_in,
+    step_of,
+    steps_in,
+)
 from nonlocal_tf.training.progress import Progress
 
 tf1 = tf.compat.v1
 
-KEEP = 3
-_DATA = ".data-00000-of-00001"
 _PARTIAL = ".partial"
 
 
@@ -29,13 +34,15 @@ class CheckpointFolder:
 
     Args:
       path: the folder, made if need be.
+      writes: whether anything will be saved there.
     Raises:
       UserError: the folder cannot be written.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, writes=True):
         self.path = path
-        storage.make_folder(path, "--train_url")
+        if writes:
+            storage.make_folder(path, "--train_url")
         self._partial = os.path.join(path, _PARTIAL)
 
     def steps(self):
@@ -65,7 +72,7 @@ class CheckpointFolder:
                                  write_meta_graph=False, write_state=False)
             storage.write_text(
                 written + ".json", json.dumps(note, indent=1, sort_keys=True))
-            for ending in (_DATA, ".json", ".index"):
+            for ending in ENDINGS:
                 storage.sync(written + ending)
                 os.replace(written + ending, self.prefix(step) + ending)
         finally:
@@ -77,9 +84,9 @@ class CheckpointFolder:
         steps = self.steps()[-KEEP:]
         for name in sorted(os.listdir(self.path), key=lambda name: (
                 not name.endswith(".index"))):          # .index goes first
-            match = re.match(r"^model\.ckpt-(\d+)\.", name)
+            step = step_of(name)
             if name.endswith(storage.PARTIAL) or (
-                    match and int(match.group(1)) not in steps):
+                    step is not None and step not in steps):
                 os.remove(os.path.join(self.path, name))
         names = ["model.ckpt-{}".format(step) for step in steps]
         storage.write_text(os.path.join(self.path, "checkpoint"), "".join(
@@ -100,18 +107,6 @@ class CheckpointFolder:
     def _remedy(self, step):
         return ("Remove {}.* to go on from an earlier one, or give another "
                 "--train_url.".format(self.prefix(step)))
-
-
-def steps_in(folder):
-    """Steps of the whole checkpoints in a folder, ascending."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = [re.match(r"^model\.ckpt-(\d+)\.index$", name) for name in names]
-    return sorted(int(match.group(1)) for match in found if match)
-
-
-def prefix_in(folder, step):
-    """Path of a checkpoint without its endings."""
-    return os.path.join(folder, "model.ckpt-{}".format(step))
 
 
 def read_note(prefix, remedy):

@@ -1,23 +1,51 @@
 """What every trainer script does around `train`."""
 
 from nonlocal_tf import command
+from nonlocal_tf.errors import UserError
 
 
-def run(arguments, program, description, platform):
-    """Trains by command-line arguments.
+def run(arguments, program, description):
+    """Trains by command-line arguments, in local folders.
 
     Args:
       arguments: without the program's name.
       program, description: for --help and for errors.
-      platform: name of a module in `nonlocal_tf.platforms`.
     Returns:
       The exit code: 0 done, 2 an error that the user can mend, 130 after
       Ctrl-C, 143 after SIGTERM.
     """
     def act():
-        from nonlocal_tf.training.flags import parse_flags  # imports NumPy
-        config = parse_flags(arguments, program, description)
+        config = _parse(arguments, program, description, "gpu")
+        if config.platform != "gpu":
+            raise UserError("--platform {} is for train_modelarts.py, which "
+                            "takes local folders too.".format(config.platform))
+        config.check_local()
         from nonlocal_tf.training.loop import train  # imports TensorFlow
-        return train(config, platform).exit_code
+        return train(config).exit_code
 
     return command.run(program, act)
+
+
+def run_job(arguments, program, description):
+    """Trains as a job of ModelArts; as `run` else, and on an NPU too."""
+    def act():
+        config = _parse(arguments, program, description, "npu")
+        from nonlocal_tf.training.job import Job
+        return Job(config, program).run()
+
+    return command.run(program, act)
+
+
+def push(arguments, program):
+    """Pushes what a killed job has left in its cache, without training."""
+    def act():
+        config = _parse(arguments, program, "", "npu")
+        from nonlocal_tf.training.job import Job
+        return 0 if Job(config, program).push() else command.USER_ERROR
+
+    return command.run(program, act)
+
+
+def _parse(arguments, program, description, platform):
+    from nonlocal_tf.training.flags import parse_flags  # imports NumPy
+    return parse_flags(arguments, program, description, platform)

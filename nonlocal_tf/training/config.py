@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 
 from nonlocal_tf.architecture import (
     DEPTHS,
@@ -11,12 +12,23 @@ from nonlocal_tf.architecture import (
 )
 from nonlocal_tf.data.datasets import DATASETS
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import npu_options
+from nonlocal_tf.storage import is_remote
+
+NPU = "for --platform npu"              # heads these flags in --help
+CLOUD = "for train_modelarts.py"
 
 
-def _setting(default, text, aliases=(), choices=None, fixed=False):
+def _setting(default, text, aliases=(), choices=None, fixed=False, group=""):
     """A field with its help; `fixed`: a resumed run must have the same."""
     return dataclasses.field(default=default, metadata={
-        "help": text, "aliases": aliases, "choices": choices, "fixed": fixed})
+        "help": text, "aliases": aliases, "choices": choices, "fixed": fixed,
+        "group": group})
+
+
+def _npu(default, text, choices=None, fixed=False):
+    """A setting that the GPU platform does not read."""
+    return _setting(default, text, choices=choices, fixed=fixed, group=NPU)
 
 
 # Setting, least, most: far beyond what a machine can train.
@@ -88,6 +100,44 @@ class TrainConfig:
     log_steps: int = _setting(
         10, "steps between records in metrics.jsonl and TensorBoard")
     num_gpus: int = _setting(1, "GPUs; only 1 for now (0 counts as 1)")
+    platform: str = _setting(
+        "gpu", "npu: Ascend, by its TensorFlow adapter; gpu: a GPU where there "
+        "is one, else the CPU", choices=("gpu", "npu"), group=CLOUD)
+    cache_dir: str = _setting(
+        "", "local folder for copies of what is remote (default: /cache where "
+        "it can be written, else ./cache)", group=CLOUD)
+    precision_mode: str = _npu(
+        "allow_mix_precision", "how float32 operations may be computed",
+        choices=npu_options.PRECISION_MODES)
+    loss_scale: str = _npu(
+        "none", "guards small gradients of fp16: multiplies the loss by "
+        "--loss_scale_value, which dynamic adapts",
+        choices=("none", "fixed", "dynamic"), fixed=True)
+    loss_scale_value: float = _npu(
+        65536.0, "scale of fixed, and with which dynamic begins; 1 or more")
+    memory_optimization: bool = _npu(
+        False, "leave TensorFlow's own memory optimizer on")
+    deterministic: bool = _npu(False, "equal results in equal runs, slower")
+    op_compiler_cache_mode: str = _npu(
+        "", "keep compiled operators on the disk: enable, disable or force; "
+        "empty: the toolkit's choice",
+        choices=("", "enable", "disable", "force"))
+    op_compiler_cache_dir: str = _npu("", "where; empty: the toolkit's choice")
+    graph_memory_max_size: str = _npu(
+        "", "for the graph, in bytes or as 26GB (2**30 bytes each); empty: "
+        "the toolkit's choice")
+    variable_memory_max_size: str = _npu("", "for variables, likewise")
+    dump_path: str = _npu("", "dump operators' data to this folder")
+    dump_step: str = _npu("", "steps to dump, such as '0|5|10-20'; empty: all")
+    dump_mode: str = _npu(
+        "output", "what of an operator", choices=("input", "output", "all"))
+    overflow_dump: bool = _npu(
+        False, "dump to --dump_path what overflows, and nothing else")
+    profiling_path: str = _npu("", "write the profiler's data to this folder")
+    npu_option: tuple = _npu(
+        (), "KEY=VALUE, another option of the adapter; may be repeated")
+    rank_table_seconds: float = _npu(
+        600.0, "seconds to wait for the rank table to be completed")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -105,7 +155,8 @@ class TrainConfig:
         if not 0 < self.inner_ratio <= 1:
             raise _bad("inner_ratio", "above 0 and at most 1",
                        self.inner_ratio)
-        for name in ["learning_rate", "checkpoint_seconds"]:
+        for name in ["learning_rate", "checkpoint_seconds",
+                     "rank_table_seconds"]:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise _bad(name, "a finite number above 0", value)
@@ -113,13 +164,17 @@ class TrainConfig:
             raise _bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
         self.placement()
+        if not (self.loss_scale_value >= 1
+                and math.isfinite(self.loss_scale_value)):
+            raise _bad("loss_scale_value", "1 or more", self.loss_scale_value)
+        object.__setattr__(self, "npu_option", tuple(self.npu_option))
 
     def _check_folder(self, name):
         """TensorFlow reads some signs in a path as a pattern."""
         value = getattr(self, name)
-        if "://" in value:
-            raise _bad(name, "a local folder: copy remote files there first",
-                       repr(value))
+        if "://" in value and not is_remote(value):
+            raise _bad(name, "a local folder, or obs://BUCKET/FOLDER or "
+                       "s3://BUCKET/FOLDER", repr(value))
         if name == "train_url" and (not value or set("[]*?\\\n") & set(value)):
             raise _bad(name, "a folder's name without [ ] * ? \\",
                        repr(value))
@@ -138,6 +193,19 @@ class TrainConfig:
             return self.data_url
         return "./dataset" if self.dataset == "mnist" else (
             "./dataset/" + self.dataset)
+
+    def cache_folder(self):
+        """Where copies of remote files go."""
+        if self.cache_dir:
+            return self.cache_dir
+        return "/cache" if os.access("/cache", os.W_OK) else "./cache"
+
+    def check_local(self):
+        """Refuses folders that only a job of ModelArts can reach."""
+        for name in ("data_url", "train_url"):
+            if is_remote(getattr(self, name)):
+                raise _bad(name, "a local folder (train_modelarts.py takes "
+                           "remote ones too)", repr(getattr(self, name)))
 
     def fixed_settings(self):
         """What a resumed run must share, names to values in one spelling."""

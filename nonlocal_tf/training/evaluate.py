@@ -23,8 +23,8 @@ class TestResult(NamedTuple):
         return self.correct / self.images
 
 
-def evaluate(session, graph, data, batch_size, go_on):
-    """Tests the network on the whole test set.
+def evaluate(session, graph, data, batch_size, platform, go_on):
+    """Tests the network on the whole test set, each process on its share.
 
     The last batch is filled up, and what fills it is not counted.
 
@@ -33,16 +33,19 @@ def evaluate(session, graph, data, batch_size, go_on):
       graph: a `TrainGraph`.
       data: a `Dataset`.
       batch_size: that of the graph's placeholders.
+      platform: knows the processes.
       go_on: called with the number of images done before each batch; False
         ends the test.
     Returns:
-      A `TestResult`; None if `go_on` ended it.
+      A `TestResult` over all processes; None if `go_on` ended it.
     """
     began = time.monotonic()
+    session.run(graph.average_statistics)
+    share = slice(platform.rank, None, platform.size)
     loss_sum, correct, done = 0.0, 0, 0
     for images, labels, valid in batches.test_batches(
-            data.test_images, data.test_labels, batch_size):
-        if not go_on(done):
+            data.test_images[share], data.test_labels[share], batch_size):
+        if not go_on(done * platform.size):
             return None
         losses, predictions = session.run(
             [graph.test_losses, graph.test_predictions],
@@ -50,5 +53,8 @@ def evaluate(session, graph, data, batch_size, go_on):
         loss_sum += float(np.sum(losses[:valid], dtype=np.float64))
         correct += int(np.sum(predictions[:valid] == labels[:valid]))
         done += valid
-    return TestResult(
-        loss_sum / done, correct, done, time.monotonic() - began)
+    if platform.size > 1:
+        loss_sum, correct, done = session.run(
+            graph.sums, {graph.addends: [loss_sum, correct, done]})
+    return TestResult(float(loss_sum / done), int(correct), int(done),
+                      time.monotonic() - began)

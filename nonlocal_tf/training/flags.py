@@ -12,19 +12,24 @@ from nonlocal_tf.training.config import TrainConfig
 _SHOWN_SPELLINGS = {"epoch": ["--Epoch", "--epoch"]}
 
 
-def parse_flags(arguments, program, description):
+def parse_flags(arguments, program, description, platform="gpu"):
     """A `TrainConfig` from command-line arguments.
 
     Flags may be written in any case and with "-" for "_". Those that nobody
     declared (ModelArts adds some) are named in a warning and ignored, unless
     they look like a slip of the pen.
 
+    Args:
+      arguments: without the program's name.
+      program, description: for --help and for errors.
+      platform: where none is given.
     Raises:
       UserError: a value cannot be read or is out of range, or an argument is
         no flag but nearly one.
       SystemExit: after --help.
     """
     parser = _make_parser(program, description)
+    parser.set_defaults(platform=platform)
     typed = {normalised(argument): argument for argument in arguments}
     known, unknown = parser.parse_known_args(arguments)
     _check_unknown(unknown, parser)
@@ -50,19 +55,27 @@ def _check_unknown(unknown, parser):
 
 def _make_parser(program, description):
     parser = Parser(program, description)
+    groups = {"": parser}
     for field in dataclasses.fields(TrainConfig):
         names = _SHOWN_SPELLINGS.get(field.name, ["--" + field.name])
         names = names + ["--" + alias for alias in field.metadata["aliases"]]
         text = field.metadata["help"]
         if "default:" not in text:
             text += " (default: %(default)s)"
+        default = field.default
         kind = {"type": field.type, "metavar": field.type.__name__.upper()}
         if field.type is bool:
             kind = {"type": boolean, "nargs": "?", "const": True,
                     "metavar": "true|false"}
-        if field.metadata["choices"]:
+        if field.type is tuple:
+            kind = {"action": "append", "metavar": "KEY=VALUE"}
+            default = []                        # argparse appends to a copy
+        elif field.metadata["choices"]:
+            kind["choices"] = field.metadata["choices"]
             del kind["metavar"]
-        parser.add_argument(
-            *names, dest=field.name, default=field.default, help=text,
-            choices=field.metadata["choices"], **kind)
+        title = field.metadata["group"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        groups[title].add_argument(
+            *names, dest=field.name, default=default, help=text, **kind)
     return parser

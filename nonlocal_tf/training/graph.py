@@ -20,17 +20,25 @@ class TrainGraph:
     Args:
       config: a `TrainConfig`.
       total_steps: steps of the whole run, over which a cosine falls.
-      platform: a module of `nonlocal_tf.platforms`.
+      platform: a `Platform` of `nonlocal_tf.platforms`.
 
     Attributes:
       images: placeholder, uint8 [B, 28, 28, 1].
       labels: placeholder, int32 [B].
       step: variable, int64 scalar: steps done.
       train_op: one step of Adam, of batch norm's statistics and of `step`.
-      loss: mean cross entropy of the batch in training mode, float32 scalar.
-      correct: images classified right in training mode, int32 scalar.
+      totals: float32 [3], over all processes: mean cross entropy of the step
+        in training mode, images classified right, processes that were fed a
+        `stopping` other than 0.
+      stopping: placeholder, float32 scalar, 0 where it is not fed.
       test_losses, test_predictions: float32 [B] and int32 [B], in inference
         mode.
+      addends, sums: placeholder, float32 [3], and its sum over all processes.
+      start, agreed_start: placeholder, int32 [3], and what rank 0 fed.
+      set_step, take_over: operations: `step` becomes `start[0]`; every other
+        variable becomes that of rank 0.
+      average_statistics: operation: batch norm's moving statistics become
+        their means over all processes, each of which has its own.
       weights_norm: float32 scalar, not finite if any weight is not.
       saver: of every variable, Adam's included.
     """
@@ -45,6 +53,7 @@ class TrainGraph:
         self.network = make_network(config, warm_up_momentum(self.step))
         self._build_training(config, total_steps, platform)
         self._build_test()
+        self._build_agreement(platform)
         self.weights_norm = tf.linalg.global_norm(
             self.network.trainable_variables)
         self.initialize = tf1.global_variables_initializer()
@@ -53,21 +62,47 @@ class TrainGraph:
 
     def _build_training(self, config, total_steps, platform):
         logits = self.network(self.images, is_training=True)
-        self.loss = tf.reduce_mean(_cross_entropy(logits, self.labels))
-        self.correct = tf.reduce_sum(tf.cast(
-            tf.equal(_classes(logits), self.labels), tf.int32))
+        loss = tf.reduce_mean(_cross_entropy(logits, self.labels))
+        correct = tf.reduce_sum(tf.cast(
+            tf.equal(_classes(logits), self.labels), tf.float32))
+        self.stopping = tf1.placeholder_with_default(0.0, [], "stopping")
+        self.totals = platform.sum_over_ranks(tf.stack(
+            [loss / platform.size, correct, self.stopping]))
         optimizer = platform.wrap_optimizer(tf1.train.AdamOptimizer(
             learning_rate(config, self.step, total_steps)))
         gradients = optimizer.compute_gradients(
-            self.loss, self.network.trainable_variables)
+            loss, self.network.trainable_variables)
         updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
         with tf.control_dependencies(updates):
-            self.train_op = optimizer.apply_gradients(gradients, self.step)
+            applied = optimizer.apply_gradients(gradients)
+        # A step that a loss scale skips is one nevertheless: the next has
+        # other images.
+        with tf.control_dependencies([applied]):
+            self.train_op = tf.group(tf1.assign_add(
+                self.step, tf.ones([], tf.int64)))
 
     def _build_test(self):
         logits = self.network(self.images, is_training=False)
         self.test_losses = _cross_entropy(logits, self.labels)
         self.test_predictions = _classes(logits)
+
+    def _build_agreement(self, platform):
+        """What processes tell each other besides gradients."""
+        self.addends = tf1.placeholder(tf.float32, [3], "addends")
+        self.sums = platform.sum_over_ranks(self.addends)
+        self.start = tf1.placeholder(tf.int32, [3], "start")
+        self.agreed_start = platform.sum_over_ranks(
+            self.start if platform.rank == 0 else tf.zeros_like(self.start))
+        self.set_step = tf1.assign(
+            self.step, tf.cast(self.start[0], tf.int64)).op
+        self.take_over = platform.broadcast([
+            each for each in tf1.global_variables() if each is not self.step])
+        trained = {each.op.name for each in self.network.trainable_variables}
+        self.average_statistics = tf.group(*(
+            tf1.assign(each, platform.sum_over_ranks(
+                each.read_value()) / platform.size)
+            for each in self.network.variables
+            if platform.size > 1 and each.op.name not in trained))
 
 
 def make_network(config, momentum=MOMENTUM):

@@ -1,9 +1,11 @@
 """The training run: epochs, test, checkpoints, resume."""
 
+import contextlib
 import dataclasses
 import importlib
 import math
 import os
+import signal
 import time
 from typing import NamedTuple, Optional
 
@@ -11,15 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import storage
-from nonlocal_tf.architecture import format_placement
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training import messages
 from nonlocal_tf.training.checkpoint import CheckpointFolder, check_settings
 from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
 from nonlocal_tf.training.interrupt import Interrupt
 from nonlocal_tf.training.progress import Progress
-from nonlocal_tf.training.report import Reporter, duration
+from nonlocal_tf.training.report import Bystander, Reporter
 
 tf1 = tf.compat.v1
 
@@ -33,48 +35,42 @@ class TrainResult(NamedTuple):
     checkpoint: str                     # prefix of the newest checkpoint
 
 
-def train(config, platform="gpu", stream=None):
+def train(config, stream=None, saved=None, output=None):
     """Trains the network, tests it after each epoch, and keeps checkpoints.
 
+    Of several processes, rank 0 alone writes.
+
     Args:
-      config: a `TrainConfig`.
-      platform: name of a module in `nonlocal_tf.platforms`.
+      config: a `TrainConfig` with local folders.
       stream: where the report goes; standard output by default.
+      saved: called without arguments after each checkpoint.
+      output: called with a text that may be about to be written; returns
+        all that the process has written so far, C++'s messages too.
     Returns:
       A `TrainResult`.
     Raises:
       UserError: something that the user can mend; earlier files are whole.
     """
     tf1.logging.set_verbosity(tf1.logging.ERROR)
-    storage.make_folder(config.train_url, "--train_url")
-    with storage.only_run_in(config.train_url):
+    config.check_local()
+    platform = importlib.import_module(
+        "nonlocal_tf.platforms." + config.platform).Platform(config)
+    with contextlib.ExitStack() as stack:
+        if platform.rank == 0:
+            storage.make_folder(config.train_url, "--train_url")
+            stack.enter_context(storage.only_run_in(config.train_url))
         data = datasets.load(
             config.dataset, config.data_folder(), config.mirrors())
-        platform = importlib.import_module("nonlocal_tf.platforms." + platform)
-        report = Reporter(config.train_url, stream)
+        report = Bystander() if platform.rank else Reporter(
+            config.train_url, stream, platform.rates_steps)
         try:
-            with tf.Graph().as_default():
-                return _Run(config, data, platform, report).train()
+            stack.enter_context(tf.Graph().as_default())
+            run = _Run(config, data, platform, report)
+            run.saved = saved or run.saved
+            run.output = output or run.output
+            return run.train()
         except (OSError, MemoryError, tf.errors.OpError) as error:
-            raise _as_user_error(error, config)
-
-
-def _as_user_error(error, config):
-    """One line for what the system or TensorFlow refused."""
-    if isinstance(error, OSError):
-        return UserError(
-            "Cannot write to --train_url {!r}: {}. Free some space or name "
-            "another folder; the files there are whole.".format(
-                config.train_url, error))
-    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
-        return UserError(
-            "A step must fit into memory; {} images of {} pixels do not. "
-            "Lower --batchsize or --image_size.".format(
-                config.batch_size, config.image_size))
-    return UserError(
-        "TensorFlow stopped with {}: {} Give the same command again to go on "
-        "from the newest checkpoint.".format(
-            type(error).__name__, storage.gist(error)))
+            raise messages.refused(error, config)
 
 
 class _Run:
@@ -86,24 +82,33 @@ class _Run:
         self.platform = platform
         self.report = report
         self.epoch_steps = batches.steps_per_epoch(
-            len(data.train_labels), config.batch_size)
+            len(data.train_labels), config.batch_size, platform.size)
         self.total_steps = config.epoch * self.epoch_steps
         self.last_step = min(
             self.total_steps, config.max_steps or self.total_steps)
-        self.fixed = dict(
-            config.fixed_settings(), data=datasets.fingerprint(data))
+        self.fixed = dict(config.fixed_settings(), ranks=platform.size,
+                          data=datasets.fingerprint(data))
         report.check_settings_file()
         self.folder = CheckpointFolder(
-            os.path.join(config.train_url, "Model"))
+            os.path.join(config.train_url, "Model"), platform.rank == 0)
         self.step = 0
         self.progress = Progress()
         self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
+        self.agreed_to_stop = False             # of several processes
+
+    def saved(self):
+        """See `train`."""
+
+    def output(self, expected):
+        """See `train`."""
+        del expected
+        return ""
 
     def train(self):
         """Runs to the end, or to a signal; returns a `TrainResult`."""
         found = self._find_checkpoint()
-        if found and self._is_done():
+        if found and self._is_done() and self.platform.size == 1:
             return self._nothing_to_do()
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
@@ -112,9 +117,11 @@ class _Run:
                 self.folder.restore(session, self.graph.saver, self.step)
             else:
                 session.run(self.graph.initialize)
-            self._introduce()
-            if found:
-                self._say_what_goes_on(found)
+            if self.platform.size > 1:
+                self._start_as_rank_0()
+                if self._is_done():
+                    return self._nothing_to_do()
+            self._introduce(found)
             with self.report.recording(self.step, self.progress.epoch):
                 with Interrupt() as self.interrupt:
                     self._run_epochs()
@@ -123,7 +130,7 @@ class _Run:
     def _find_checkpoint(self):
         """Takes step and progress from the newest one; returns its note."""
         steps = self.folder.steps()
-        if not steps:
+        if not steps or self.platform.rank:
             return None
         prefix = self.folder.prefix(steps[-1])
         if not self.config.resume:
@@ -132,53 +139,52 @@ class _Run:
                 "is there. Name another folder, or move {!r} away.".format(
                     prefix, self.config.train_url))
         note = self.folder.note(steps[-1])
-        check_settings(prefix, note["fixed"], self.fixed)
+        # Checkpoints of earlier versions are of one process, unscaled.
+        check_settings(prefix, dict(
+            {"ranks": 1, "loss_scale": "none"}, **note["fixed"]), self.fixed)
         self.step = note["step"]
         self.progress = Progress(**note["progress"])
         return note
+
+    def _start_as_rank_0(self):
+        """Variables and position of rank 0 become those of every process."""
+        graph, progress = self.graph, self.progress
+        start = self.session.run(graph.agreed_start, {graph.start: [
+            self.step, progress.epoch, progress.steps]})
+        self.session.run([graph.take_over, graph.set_step],
+                         {graph.start: start})
+        if self.platform.rank:
+            self.step, epoch, steps = map(int, start)
+            self.progress = Progress(epoch=epoch, steps=steps)
 
     def _is_done(self):
         return self.step >= self.last_step and (
             self.progress.steps < self.epoch_steps)     # else its test is due
 
     def _nothing_to_do(self):
-        accuracy = self.progress.test_accuracy
-        self.report.line(
-            "{} has done {} steps, {} were asked for{}: nothing is left to "
-            "do. Raise --epoch or --max_steps, or give another --train_url."
-            .format(self.folder.prefix(self.step), self.step, self.last_step,
-                    "" if accuracy is None else
-                    ", test accuracy {:.2%}".format(accuracy)))
+        self.report.line(messages.nothing_to_do(
+            self.folder.prefix(self.step), self.step, self.last_step,
+            self.progress.test_accuracy))
         return self._result(0)
 
-    def _introduce(self):
-        config, line = self.config, self.report.line
+    def _introduce(self, found):
+        config = self.config
         self.report.settings(dataclasses.asdict(config))
-        on_gpu = any(device.device_type == "GPU"
-                     for device in self.session.list_devices())
-        line("ResNet-{} with non-local blocks after {}: {:,} parameters; {} "
-             "pixels; TensorFlow {} on {}".format(
-                 config.resnet_size, format_placement(config.placement()),
-                 self.graph.network.parameters(), config.image_size,
-                 tf.__version__, "GPU" if on_gpu else "CPU" + (
-                     ", although an NVIDIA device is there: pip install "
-                     "'tensorflow[and-cuda]'"
-                     if os.path.exists("/dev/nvidia0") else "")))
-        line("{}: {:,} training and {:,} test images in {}; epochs: {}, each "
-             "{} steps of {} images".format(
-                 config.dataset, len(self.data.train_labels),
-                 len(self.data.test_labels), config.data_folder(),
-                 config.epoch, self.epoch_steps, config.batch_size))
+        self.report.line(messages.network(
+            config, self.graph.network.parameters(),
+            self.platform.describe(self.session)))
+        self.report.line(messages.work(
+            config, self.data, self.epoch_steps, self.platform.size))
+        if found:
+            self.report.line(messages.going_on(
+                self.folder.prefix(self.step), self.progress.epoch,
+                dataclasses.asdict(config), found["config"]))
 
-    def _say_what_goes_on(self, note):
-        changed = ["{} {} (was {})".format(name, value, note["config"][name])
-                   for name, value in sorted(
-                       dataclasses.asdict(self.config).items())
-                   if name in ("epoch", "learning_rate", "lr_schedule")
-                   and note["config"].get(name, value) != value]
-        self.report.line("Going on from {}, epoch {}{}".format(
-            self.folder.prefix(self.step), self.progress.epoch,
-            "; changed: " + ", ".join(changed) if changed else ""))
+    def _stops(self):
+        """Whether a signal came; of several processes all stop together."""
+        if self.platform.size > 1:
+            return self.agreed_to_stop
+        return self.interrupt.signal is not None
 
     def _run_epochs(self):
         while not self._is_done():
@@ -186,14 +192,15 @@ class _Run:
             if self.progress.steps == self.epoch_steps:
                 tested = evaluate(
                     self.session, self.graph, self.data,
-                    self.config.batch_size, self._go_on_testing)
+                    self.config.batch_size, self.platform,
+                    self._go_on_testing)
                 if tested:
                     self._end_epoch(tested)
             elif self.step >= self.last_step:           # by --max_steps
                 self.report.epoch(dict(
                     self.progress.record(), step=self.step, complete=False))
             self._save()
-            if self.interrupt.signal is not None:
+            if self._stops():
                 return
 
     def _train_epoch(self):
@@ -202,8 +209,8 @@ class _Run:
         for images, labels in batches.train_batches(
                 self.data.train_images, self.data.train_labels,
                 config.batch_size, config.seed, progress.epoch,
-                progress.steps):
-            if self.step >= self.last_step or self.interrupt.signal:
+                progress.steps, self.platform.rank, self.platform.size):
+            if self.step >= self.last_step or self._stops():
                 return
             self._train_step(images, labels)
             # After the last step one follows that knows of its report.
@@ -215,44 +222,46 @@ class _Run:
     def _train_step(self, images, labels):
         began = time.monotonic()
         graph, progress = self.graph, self.progress
-        _, loss, correct = self.session.run(
-            [graph.train_op, graph.loss, graph.correct],
-            {graph.images: images, graph.labels: labels})
+        _, totals = self.session.run([graph.train_op, graph.totals], {
+            graph.images: images, graph.labels: labels,
+            graph.stopping: float(self.interrupt.signal is not None)})
+        loss, correct, stopping = map(float, totals)
         if not math.isfinite(loss):
-            raise UserError(
-                "The loss must be finite; it is {} at step {} of epoch {}. "
-                "Lower --learning_rate (now {}) and give another --train_url, "
-                "or go on from a checkpoint in {}.".format(
-                    loss, self.step + 1, progress.epoch,
-                    self.config.learning_rate, self.folder.path))
+            raise messages.bad_loss(
+                loss, self.step + 1, progress.epoch, self.config,
+                self.folder.path)
+        self.agreed_to_stop = stopping > 0
         seconds = time.monotonic() - began
         self.step += 1
-        progress.add(float(loss), int(correct), len(labels), seconds,
-                     timed=not self.first_step)
+        progress.add(loss, int(correct), len(labels) * self.platform.size,
+                     seconds, timed=not self.first_step)
         if self.first_step:
-            self.report.line("First step: {:.1f} s, TensorFlow's start "
-                             "included".format(seconds))
-            self.first_step = False
-        self._report_step(float(loss))
+            self._say_how_it_started(seconds)
+        self._report_step(loss)
+
+    def _say_how_it_started(self, seconds):
+        self.first_step = False
+        self.report.line("First step: {:.1f} s, TensorFlow's start "
+                         "included".format(seconds))
+        verdict = self.platform.verdict(self.output)
+        if verdict:
+            self.report.line(verdict)
 
     def _report_step(self, loss):
-        progress, rate = self.progress, self.progress.images_per_second()
-        left = (self.last_step - self.step) * self.config.batch_size
-        self.report.progress("epoch {}/{}  step {}/{}  loss {:.4f}{}".format(
-            progress.epoch, self.config.epoch, progress.steps,
-            self.epoch_steps, loss, rate and (
-                "  {} left  {:.1f} images/s".format(
-                    duration(left / rate), rate)) or ""))
+        self.report.progress(messages.step(
+            self.progress, self.config, self.epoch_steps,
+            self.last_step - self.step, self.platform.size, loss))
         if self.step % self.config.log_steps == 0:
             self.report.step({
-                "epoch": progress.epoch, "step": self.step,
-                "train_loss": loss, "images_per_second": rate})
+                "epoch": self.progress.epoch, "step": self.step,
+                "train_loss": loss,
+                "images_per_second": self.progress.images_per_second()})
 
     def _go_on_testing(self, done):
         self.report.progress("epoch {}/{}  test image {}/{}".format(
             self.progress.epoch, self.config.epoch, done,
             len(self.data.test_labels)))
-        return self.interrupt.signal is None
+        return not self._stops()
 
     def _end_epoch(self, tested):
         """Reports an epoch with its test and moves on to the next."""
@@ -261,49 +270,43 @@ class _Run:
             self.progress.record(), step=self.step, complete=True,
             test_loss=tested.loss, test_images=tested.images,
             test_accuracy=accuracy, test_seconds=tested.seconds))
-        rate = self.progress.images_per_second()
-        self.report.line(
-            "  test accuracy {:.2%} ({} of {} unseen images){}".format(
-                accuracy, tested.correct, tested.images, rate and (
-                    "; trained at {:.1f} images/second".format(rate)) or ""))
+        self.report.line(messages.tested(
+            tested, self.progress.images_per_second()))
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
 
     def _save(self):
-        """Writes a checkpoint of this very step."""
+        """Writes a checkpoint of this very step; rank 0 alone."""
+        if self.platform.rank:
+            return
         note = {"step": self.step, "fixed": self.fixed,
                 "progress": dataclasses.asdict(self.progress),
                 "config": dataclasses.asdict(self.config),
                 "tensorflow": tf.__version__}
         if not np.isfinite(self.session.run(self.graph.weights_norm)):
-            raise UserError(
-                "The weights must be finite; they are not after step {}. Lower "
-                "--learning_rate (now {}) and give another --train_url; the "
-                "checkpoints in {} are of before.".format(
-                    self.step, self.config.learning_rate, self.folder.path))
+            raise messages.bad_weights(
+                self.step, self.config, self.folder.path)
         try:
             self.folder.save(self.session, self.graph.saver, self.step, note)
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(
-                "The checkpoint of step {} could not be written to {!r} ({}). "
-                "Free some space and give the same command again; the earlier "
-                "checkpoints are whole.".format(
-                    self.step, self.folder.path, storage.gist(error)))
+            raise messages.not_saved(self.step, self.folder.path, error)
         self.saved_at = time.monotonic()
+        self.saved()
 
     def _finish(self):
-        number, line = self.interrupt.signal, self.report.line
-        if self._is_done() and self.step == self.total_steps:
-            line("Finished epoch {}, step {}; test accuracy {:.2%}".format(
-                self.config.epoch, self.step, self.progress.test_accuracy))
+        number = self.interrupt.signal
+        if self.agreed_to_stop and number is None:      # another process's
+            number = signal.SIGTERM
+        if not self._is_done():
+            text = messages.stopped(False, self.step, self.total_steps,
+                                    self.progress.steps)
+        elif self.step < self.total_steps:
+            text = messages.stopped(True, self.step, self.total_steps,
+                                    self.progress.steps)
         else:
-            line("Stopped {} after step {} of {}; the same command{} goes "
-                 "on.{}".format(
-                     "by --max_steps" if self._is_done() else "by a signal",
-                     self.step, self.total_steps,
-                     " with more --max_steps" if self._is_done() else "",
-                     " Tests follow whole epochs only."
-                     if self.progress.steps else ""))
+            text = messages.finished(
+                self.config.epoch, self.step, self.progress.test_accuracy)
+        self.report.line(text)
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 

@@ -35,6 +35,11 @@ class Progress:
             return None
         return self.timed_images / self.timed_seconds
 
+    def _steps_per_second(self):
+        """Over the timed steps; over all where only the first was made."""
+        rate = self.images_per_second() or self.images / self.seconds
+        return rate * self.steps / self.images
+
     def record(self):
         """Means over all images of the epoch so far, for `Reporter.epoch`."""
         return {
@@ -44,4 +49,5 @@ class Progress:
             "train_accuracy": self.correct / self.images,
             "epoch_seconds": self.seconds,
             "images_per_second": self.images_per_second(),
+            "steps_per_second": self._steps_per_second(),
         }

@@ -31,12 +31,15 @@ class Reporter:
     Args:
       train_url: holds metrics.jsonl and the folder `events`.
       stream: where lines go; standard output by default.
+      rates_steps: whether the known line ends in steps a second, as on an
+        NPU, and not in seconds.
     """
 
-    def __init__(self, train_url, stream=None):
+    def __init__(self, train_url, stream=None, rates_steps=False):
         self.metrics_path = os.path.join(train_url, "metrics.jsonl")
         self.config_path = os.path.join(train_url, "config.json")
         self.events_path = os.path.join(train_url, "events")
+        self._rates_steps = rates_steps
         self._stream = stream or sys.stdout
         self._live = bool(self._stream) and self._stream.isatty()
         self._live_shown = False
@@ -125,13 +128,17 @@ class Reporter:
         """Prints the known line of an epoch and records it.
 
         Args:
-          record: has epoch, step, train_loss, train_accuracy (0 to 1) and
-            epoch_seconds, and more that goes to metrics.jsonl.
+          record: has epoch, step, train_loss, train_accuracy (0 to 1),
+            epoch_seconds and steps_per_second, and more that goes to
+            metrics.jsonl.
         """
-        line = "Epoch: {}\tLoss:{:.9f}\tAccuarcy: {:.2%}\t sec:{:.2f}"
+        line = "Epoch: {}\tLoss:{:.9f}\tAccuarcy: " + (
+            "{:.4f}\tglobal_step/sec:{:.4f}" if self._rates_steps
+            else "{:.2%}\t sec:{:.2f}")
         self.line(line.format(
             record["epoch"], record["train_loss"], record["train_accuracy"],
-            record["epoch_seconds"]))
+            record["steps_per_second" if self._rates_steps
+                   else "epoch_seconds"]))
         self._record("epoch", record, [
             "train_loss", "train_accuracy", "test_loss", "test_accuracy",
             "images_per_second"])
@@ -159,6 +166,17 @@ class Reporter:
             self._stream.flush()
         except (OSError, ValueError):
             self._stream, self._live = None, False
+
+
+class Bystander:
+    """The report of a process that is not rank 0: nothing, nowhere."""
+
+    def __getattr__(self, name):
+        return lambda *_: None
+
+    def recording(self, *_):
+        """As `Reporter.recording`."""
+        return contextlib.nullcontext()
 
 
 class _Events:
@@ -220,13 +238,3 @@ def _read_records(path):
         except (ValueError, KeyError, TypeError):
             continue
     return records
-
-
-def duration(seconds):
-    """Seconds as "45 s", "12 min" or "3 h 05 min"."""
-    if seconds < 100:
-        return "{:.0f} s".format(seconds)
-    minutes = int(round(seconds / 60))
-    if minutes < 100:
-        return "{} min".format(minutes)
-    return "{} h {:02d} min".format(minutes // 60, minutes % 60)

@@ -1,0 +1,108 @@
+"""A job of ModelArts: from OBS to OBS, and its evidence whatever happens."""
+
+import dataclasses
+import os
+import sys
+import time
+
+from nonlocal_tf import command, storage
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import npu_options, ranks
+from nonlocal_tf.training import mirror
+from nonlocal_tf.training.console import Log
+
+
+class Job:
+    """Trains where the data is near, and keeps `--train_url` up to date.
+
+    Remote folders have a copy in the cache folder. Of several processes
+    rank 0 alone writes results.
+
+    Args:
+      config: a `TrainConfig`, with folders here or in OBS.
+      program: its name, for errors.
+    Raises:
+      UserError: the settings or the environment cannot work.
+    """
+
+    def __init__(self, config, program):
+        self.program = program
+        self.rank = 0
+        cache = config.cache_folder()
+        if config.platform == "npu":
+            npu_options.of_config(config)       # before anything is done
+            place = ranks.find(os.environ, config.rank_table_seconds, cache)
+            os.environ.update(place.environment)
+            self.rank = place.rank
+            # The adapter reports a compiled graph at this level only.
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+        self.data_url, self.train_url = config.data_folder(), config.train_url
+        local = {name: mirror.copy_folder(cache, name, url)
+                 for name, url in (("data_url", self.data_url),
+                                   ("train_url", self.train_url))
+                 if storage.is_remote(url)}
+        self.config = dataclasses.replace(config, **local)
+        self.results = None
+        if "train_url" in local and self.rank == 0:
+            storage.make_folder(local["train_url"], "--cache_dir")
+            self.results = mirror.Results(self.train_url, local["train_url"])
+        self._logs = os.path.join(
+            cache if self.rank else self.config.train_url, "log")
+
+    def run(self):
+        """Runs the job; returns its exit code."""
+        storage.make_folder(self._logs, "--train_url")
+        path = os.path.join(self._logs, "{}-rank{}.log".format(
+            time.strftime("%Y%m%d-%H%M%S"), self.rank))
+        code = None
+        try:
+            with Log(path) as log:
+                code = command.run(self.program, lambda: self._work(log))
+        finally:
+            pushed = self.push()
+        return code or (0 if pushed else command.USER_ERROR)
+
+    def _work(self, log):
+        for name, url in (("data", self.data_url), ("results",
+                                                    self.train_url)):
+            if storage.is_remote(url):
+                command.say("{}: {}, here as {}".format(
+                    name, url, self.config.data_url if name == "data"
+                    else self.config.train_url))
+        if self.results:
+            self.results.fetch()
+        if storage.is_remote(self.data_url):
+            mirror.fetch_data(self.data_url, self.config.data_url)
+        from nonlocal_tf.training.loop import train  # imports TensorFlow
+        result = train(self.config, saved=self._saved, output=log.text)
+        if result.exit_code == 0 and self.rank == 0:
+            self._freeze()
+        return result.exit_code
+
+    def _saved(self):
+        """After a checkpoint: a push that fails is made up for by the next."""
+        self.push(", training goes on; the next checkpoint tries again")
+
+    def push(self, otherwise=""):
+        """Pushes results to a remote --train_url; returns whether it went."""
+        if not self.results:
+            return True
+        began = time.monotonic()
+        try:
+            self.results.push()
+        except UserError as error:
+            sys.stderr.write("{}: error: {} (Results are safe in {}{}.)\n"
+                             .format(self.program, error,
+                                     self.results.folder, otherwise))
+            return False
+        command.say("Results are in {} ({:.1f} s)".format(
+            self.train_url, time.monotonic() - began))
+        return True
+
+    def _freeze(self):
+        """Writes PB_Model/model.pb of the newest checkpoint."""
+        from nonlocal_tf.export import flags
+        from nonlocal_tf.export.freeze import freeze
+        freeze(flags.parse_flags(
+            ["--train_url", self.config.train_url,
+             "--data_url", self.config.data_folder()], self.program))

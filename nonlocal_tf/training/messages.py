@@ -1,0 +1,131 @@
+"""What a run says of itself, in words: the console's lines and its errors."""
+
+import tensorflow as tf
+
+from nonlocal_tf import storage
+from nonlocal_tf.architecture import format_placement
+from nonlocal_tf.errors import UserError
+
+
+def network(config, parameters, device):
+    """The first line: network, size, device."""
+    return ("ResNet-{} with non-local blocks after {}: {:,} parameters; {} "
+            "pixels; TensorFlow {} on {}".format(
+                config.resnet_size, format_placement(config.placement()),
+                parameters, config.image_size, tf.__version__, device))
+
+
+def work(config, data, epoch_steps, ranks):
+    """The second line: the data and the steps."""
+    return ("{}: {:,} training and {:,} test images in {}; epochs: {}, each "
+            "{} steps of {} images".format(
+                config.dataset, len(data.train_labels),
+                len(data.test_labels), config.data_folder(), config.epoch,
+                epoch_steps, config.batch_size) + (
+                    " in each of {} processes".format(ranks)
+                    if ranks > 1 else ""))
+
+
+def going_on(prefix, epoch, now, before):
+    """After a resume; `now` and `before` are the settings of both runs."""
+    changed = ["{} {} (was {})".format(name, value, before[name])
+               for name, value in sorted(now.items())
+               if name in ("epoch", "learning_rate", "lr_schedule")
+               and before.get(name, value) != value]
+    return "Going on from {}, epoch {}{}".format(
+        prefix, epoch, "; changed: " + ", ".join(changed) if changed else "")
+
+
+def nothing_to_do(prefix, step, last_step, accuracy):
+    """The run was whole before it began."""
+    return ("{} has done {} steps, {} were asked for{}: nothing is left to "
+            "do. Raise --epoch or --max_steps, or give another --train_url."
+            .format(prefix, step, last_step, "" if accuracy is None else
+                    ", test accuracy {:.2%}".format(accuracy)))
+
+
+def step(progress, config, epoch_steps, steps_left, ranks, loss):
+    """Where the run is within its epoch."""
+    rate = progress.images_per_second()
+    return "epoch {}/{}  step {}/{}  loss {:.4f}{}".format(
+        progress.epoch, config.epoch, progress.steps, epoch_steps, loss,
+        rate and "  {} left  {:.1f} images/s".format(
+            duration(steps_left * config.batch_size * ranks / rate),
+            rate) or "")
+
+
+def tested(result, rate):
+    """The line below an epoch's."""
+    return "  test accuracy {:.2%} ({} of {} unseen images){}".format(
+        result.accuracy(), result.correct, result.images,
+        rate and "; trained at {:.1f} images/second".format(rate) or "")
+
+
+def finished(epoch, step_number, accuracy):
+    """The end of a whole run."""
+    return "Finished epoch {}, step {}; test accuracy {:.2%}".format(
+        epoch, step_number, accuracy)
+
+
+def stopped(by_max_steps, step_number, total_steps, within_epoch):
+    """The end of a run that is not whole."""
+    line = "Stopped {} after step {} of {}; the same command{} goes on.{}"
+    return line.format(
+        "by --max_steps" if by_max_steps else "by a signal", step_number,
+        total_steps, " with more --max_steps" if by_max_steps else "",
+        " Tests follow whole epochs only." if within_epoch else "")
+
+
+def duration(seconds):
+    """Seconds as "45 s", "12 min" or "3 h 05 min"."""
+    if seconds < 100:
+        return "{:.0f} s".format(seconds)
+    minutes = int(round(seconds / 60))
+    if minutes < 100:
+        return "{} min".format(minutes)
+    return "{} h {:02d} min".format(minutes // 60, minutes % 60)
+
+
+def bad_loss(loss, step_number, epoch, config, folder):
+    """The loss is no number."""
+    return UserError(
+        "The loss must be finite; it is {} at step {} of epoch {}. "
+        "Lower --learning_rate (now {}) and give another --train_url, "
+        "or go on from a checkpoint in {}.".format(
+            loss, step_number, epoch, config.learning_rate, folder))
+
+
+def bad_weights(step_number, config, folder):
+    """A weight is no number."""
+    return UserError(
+        "The weights must be finite; they are not after step {}. Lower "
+        "--learning_rate (now {}) and give another --train_url; the "
+        "checkpoints in {} are of before.".format(
+            step_number, config.learning_rate, folder))
+
+
+def not_saved(step_number, folder, error):
+    """A checkpoint could not be written."""
+    return UserError(
+        "The checkpoint of step {} could not be written to {!r} ({}). "
+        "Free some space and give the same command again; the earlier "
+        "checkpoints are whole.".format(
+            step_number, folder, storage.gist(error)))
+
+
+def refused(error, config):
+    """One line for what the system or TensorFlow refused."""
+    if isinstance(error, OSError):
+        return UserError(
+            "Cannot write to --train_url {!r}: {}. Free some space or name "
+            "another folder; the files there are whole.".format(
+                config.train_url, error))
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return UserError(
+            "A step must fit into memory; {} images of {} pixels do not. "
+            "Lower --batchsize or --image_size.".format(
+                config.batch_size, config.image_size))
+    return UserError(
+        "TensorFlow stopped with {}: {} Give the same command again to go on "
+        "from the newest checkpoint.".format(
+            type(error).__name__, storage.gist(error)))

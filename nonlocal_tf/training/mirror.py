@@ -1,0 +1,261 @@
+"""The folders of a job in OBS, and their copies on the local disk."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+import zlib
+
+from nonlocal_tf import storage
+from nonlocal_tf.command import say
+from nonlocal_tf.data.datasets import FILES
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.checkpoint_files import (
+    ENDINGS,
+    KEEP,
+    step_of,
+    steps_among,
+)
+
+_STEADY = ("Model", "PB_Model")         # their files never change
+_MANIFEST = ".source.json"
+_PUSHED = ".pushed"                     # a push to train_url has succeeded
+
+
+def copy_folder(cache, kind, url):
+    """The local folder for a remote one: one name for one URL."""
+    path = url.split("://", 1)[1].strip("/")
+    return os.path.join(cache, kind, "{}-{:08x}".format(
+        re.sub(r"\W+", "_", path.rpartition("/")[2]),
+        zlib.crc32(path.encode("utf-8"))))
+
+
+def fetch_data(url, folder):
+    """Copies the IDX files of a remote folder that are not here yet.
+
+    Several processes of one machine may call this at once: the first copies.
+
+    Args:
+      url: obs:// or s3://, with or without a slash at its end.
+      folder: a local one.
+    Raises:
+      UserError: it cannot be read, or has none of the files.
+    """
+    url = url.rstrip("/")
+    storage.make_folder(folder, "--cache_dir")
+    cloud = storage.cloud()
+    with open(os.path.join(folder, ".lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with storage.reaching(url):
+            found = _idx_files(cloud, url)
+            if found != _read_manifest(folder):
+                say("Copying {} from {} to {}".format(
+                    ", ".join(sorted(found)), url, folder))
+                for name in _idx_names(os.listdir(folder)):
+                    os.remove(os.path.join(folder, name))
+                cloud.copy_parallel(url, folder, file_list=sorted(found))
+                _check_sizes(folder, found, url)
+                storage.write_text(os.path.join(folder, _MANIFEST),
+                                   json.dumps(found))
+
+
+def _idx_names(names):
+    return [name for name in names
+            if name in FILES or name[:-3] in FILES and name.endswith(".gz")]
+
+
+def _idx_files(cloud, url):
+    """The IDX files of a remote folder: name -> [bytes, time of change]."""
+    names = [name.rstrip("/") for name in cloud.list_directory(url)] if (
+        cloud.exists(url)) else []
+    found = _idx_names(names)
+    if not found:
+        raise UserError(
+            "--data_url {} must hold the IDX files ({}, plain or .gz); it has "
+            "{}. Upload them there, or name their folder.".format(
+                url, ", ".join(FILES), ", ".join(sorted(names)[:10])
+                or "nothing"))
+    stats = [cloud.stat(storage.join(url, name)) for name in found]
+    return {name: [stat.length, stat.mtime_nsec]
+            for name, stat in zip(found, stats)}
+
+
+def _read_manifest(folder):
+    try:
+        with open(os.path.join(folder, _MANIFEST), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def _check_sizes(folder, found, url):
+    for name, (size, _) in found.items():
+        path = os.path.join(folder, name)
+        here = os.path.getsize(path) if os.path.exists(path) else "nothing"
+        if here != size:
+            raise UserError("{} must have {} bytes; {} arrived. Start the job "
+                            "again.".format(storage.join(url, name), size,
+                                            here))
+
+
+class Results:
+    """The results of a run, pushed to a remote folder.
+
+    Args:
+      url: obs:// or s3://, with or without a slash at its end.
+      folder: the local folder that is pushed there.
+    """
+
+    def __init__(self, url, folder):
+        self.url = url.rstrip("/")
+        self.folder = folder
+        self._cloud = storage.cloud()
+        self._pushed = {}                       # name -> (bytes, time)
+
+    def fetch(self):
+        """Brings the newest checkpoint here, unless a newer one is here."""
+        with storage.reaching(self.url):
+            self._check_writable()
+            models = storage.join(self.url, "Model")
+            names = self._list(models)
+            steps = steps_among(names)
+            here = steps_among(self._local_names("Model"))
+            if here and not steps and os.path.exists(
+                    os.path.join(self.folder, _PUSHED)):
+                self._put_aside()
+            elif steps and steps[-1] not in here and (
+                    not here or steps[-1] > here[-1]):
+                self._fetch_step(models, steps[-1])
+                self._fetch_file("metrics.jsonl")
+            self._skip_what_is_there(models, names)
+
+    def _check_writable(self):
+        """A job that cannot leave its results need not begin."""
+        self._cloud.make_dirs(self.url)
+        probe = storage.join(self.url, ".writable")
+        self._cloud.write(probe, "")
+        self._cloud.remove(probe)
+
+    def _list(self, url):
+        if not self._cloud.exists(url):
+            return []
+        return [name.rstrip("/") for name in self._cloud.list_directory(url)]
+
+    def _local_names(self, part):
+        path = os.path.join(self.folder, part)
+        return os.listdir(path) if os.path.isdir(path) else []
+
+    def _put_aside(self):
+        """Results that were pushed once and are gone there: not wanted."""
+        aside = tempfile.mkdtemp(
+            prefix=os.path.basename(self.folder) + ".old-",
+            dir=os.path.dirname(self.folder))
+        os.rename(self.folder, aside)
+        os.mkdir(self.folder)
+        say("{} has no checkpoints any more: starting anew; those of before "
+            "are in {}".format(self.url, aside))
+
+    def _fetch_step(self, models, step):
+        names = ["model.ckpt-{}{}".format(step, end) for end in ENDINGS]
+        say("Copying the checkpoint of step {} from {}".format(step, models))
+        target = os.path.join(self.folder, "Model")
+        os.makedirs(target, exist_ok=True)
+        sizes = {name: [self._cloud.stat(storage.join(models, name)).length, 0]
+                 for name in names}
+        with tempfile.TemporaryDirectory(dir=self.folder) as partial:
+            self._cloud.copy_parallel(models, partial, file_list=names)
+            _check_sizes(partial, sizes, models)
+            for name in names:                  # .index is the last
+                os.replace(os.path.join(partial, name),
+                           os.path.join(target, name))
+
+    def _fetch_file(self, name):
+        url = storage.join(self.url, name)
+        if self._cloud.exists(url):
+            self._cloud.copy(url, os.path.join(self.folder, name))
+
+    def _skip_what_is_there(self, models, names):
+        """A checkpoint that is at both ends is not pushed again."""
+        for name, state in self._changed().items():
+            folder, name = os.path.split(name)
+            if folder == "Model" and step_of(name) is not None and (
+                    name in names and state[0] == self._cloud.stat(
+                        storage.join(models, name)).length):
+                self._pushed[os.path.join(folder, name)] = state
+
+    def push(self):
+        """Copies what is new or changed to the remote folder.
+
+        A checkpoint counts there as here: by its .index, which goes last.
+
+        Raises:
+          UserError: it cannot be written; what is there is whole.
+        """
+        with storage.reaching(self.url):
+            changed = self._changed()
+            steady = [name for name in changed
+                      if name.startswith(_STEADY)
+                      and not name.endswith(".index")]
+            self._copy(self.folder, steady, changed)
+            self._copy_growing([name for name in changed
+                                if not name.startswith(_STEADY)], changed)
+            self._copy(self.folder, [name for name in changed
+                                     if name.endswith(".index")], changed)
+            self._prune()
+            with open(os.path.join(self.folder, _PUSHED), "w"):
+                pass
+
+    def _changed(self):
+        """Files to push: name -> (bytes, time of change)."""
+        changed = {}
+        for path, folders, names in os.walk(self.folder):
+            folders[:] = [each for each in folders if each[0] != "."]
+            for name in names:
+                full = os.path.join(path, name)
+                name = os.path.relpath(full, self.folder)
+                if name[0] == "." or name.endswith(storage.PARTIAL):
+                    continue
+                stat = os.stat(full)
+                state = stat.st_size, stat.st_mtime_ns
+                if self._pushed.get(name) != state:
+                    changed[name] = state
+        return changed
+
+    def _copy(self, folder, names, states):
+        if not names:
+            return
+        # Threads: a process that runs TensorFlow does not survive a fork.
+        self._cloud.copy_parallel(
+            folder, self.url, file_list=sorted(names), is_processing=False)
+        for name in names:
+            size = os.path.getsize(os.path.join(folder, name))
+            there = self._cloud.stat(storage.join(self.url, name)).length
+            if there != size:
+                raise UserError(
+                    "{} must have {} bytes after it was copied; it has {}."
+                    .format(storage.join(self.url, name), size, there))
+            self._pushed[name] = states[name]
+
+    def _copy_growing(self, names, states):
+        """Copies files that grow meanwhile, as they are at this moment."""
+        with tempfile.TemporaryDirectory(
+                dir=os.path.dirname(self.folder)) as still:
+            for name in names:
+                target = os.path.join(still, name)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copyfile(os.path.join(self.folder, name), target)
+            self._copy(still, names, states)
+
+    def _prune(self):
+        """Removes all but the newest checkpoints, as is done here."""
+        models = storage.join(self.url, "Model")
+        names = self._list(models)
+        kept = steps_among(names)[-KEEP:]
+        for name in sorted(names, key=lambda name: (
+                not name.endswith(".index"))):          # .index goes first
+            step = step_of(name)
+            if kept and step is not None and step < kept[0]:
+                self._cloud.remove(storage.join(models, name))
+                self._pushed.pop(os.path.join("Model", name), None)

@@ -1,0 +1,143 @@
+"""Ranks and rank tables: what the adapter would stumble over is caught."""
+
+import json
+
+import pytest
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import ranks
+
+
+def table_1_0(count=2, **changes):
+    """Version 1.0, all scalars strings, as in ModelZoo's 8p.json."""
+    return dict({
+        "version": "1.0", "status": "completed", "server_count": "1",
+        "server_list": [{"server_id": "10.0.0.1", "device": [
+            {"device_id": str(number), "device_ip": "192.1.0." + str(number),
+             "rank_id": str(number)} for number in range(count)]}]}, **changes)
+
+
+def table_0_1(pods=("job-0",), cards=2, status="completed"):
+    """Version 0.1, as ModelArts writes it: without ranks."""
+    return {
+        "status": status, "group_count": "1", "group_list": [{
+            "group_name": "job", "device_count": str(len(pods) * cards),
+            "instance_count": str(len(pods)), "instance_list": [{
+                "pod_name": pod, "server_id": "10.0.0." + str(place),
+                "devices": [{"device_id": str(number), "device_ip":
+                             "192.{}.0.{}".format(place, number)}
+                            for number in range(cards)]}
+                for place, pod in enumerate(pods)]}]}
+
+
+@pytest.fixture
+def find(tmp_path):
+    def find(environ, table=None, seconds=0.0):
+        environ = dict(environ)
+        if table is not None:
+            path = tmp_path / "table.json"
+            path.write_text(json.dumps(table))
+            environ.setdefault("RANK_TABLE_FILE", str(path))
+        return ranks.find(environ, seconds, str(tmp_path / "cache"))
+    return find
+
+
+def test_without_variables_there_is_one_process(find):
+    place = find({})
+    assert (place.rank, place.size, place.device) == (0, 1, None)
+    assert place.environment == {"RANK_SIZE": "1"}
+
+
+def test_ascend_device_id_wins(find):
+    assert find({"ASCEND_DEVICE_ID": "3", "DEVICE_ID": "5"}).device == 3
+    assert find({"DEVICE_ID": "5"}).device == 5
+
+
+def test_a_table_of_version_1_0_is_taken_as_it_is(find):
+    place = find({"RANK_ID": "1", "RANK_SIZE": "2", "JOB_ID": "7"},
+                 table_1_0())
+    assert (place.rank, place.size) == (1, 2)
+    assert place.environment == {}
+
+
+def test_size_and_job_follow_from_the_table(find):
+    place = find({"RANK_ID": "1"}, table_1_0())
+    assert place.size == 2
+    assert place.environment == {"RANK_SIZE": "2", "JOB_ID": "10086"}
+
+
+def test_the_variable_may_name_a_folder(tmp_path):
+    path = tmp_path / "jobstart_hccl.json"
+    path.write_text(json.dumps(table_1_0(1)))
+    place = ranks.find({"RANK_TABLE_FILE": str(tmp_path)}, 0, str(tmp_path))
+    assert place.environment["RANK_TABLE_FILE"] == str(path)
+    assert place.environment["RANK_ID"] == "0"
+
+
+def test_a_table_of_version_0_1_becomes_one_of_1_0(find, tmp_path):
+    place = find({"RANK_ID": "3"}, table_0_1(("job-0", "job-1")))
+    with open(place.environment["RANK_TABLE_FILE"]) as file:
+        written = json.load(file)
+    assert written == {
+        "version": "1.0", "status": "completed", "server_count": "2",
+        "server_list": [
+            {"server_id": "10.0.0.0", "device": [
+                {"device_id": "0", "device_ip": "192.0.0.0", "rank_id": "0"},
+                {"device_id": "1", "device_ip": "192.0.0.1", "rank_id": "1"}]},
+            {"server_id": "10.0.0.1", "device": [
+                {"device_id": "0", "device_ip": "192.1.0.0", "rank_id": "2"},
+                {"device_id": "1", "device_ip": "192.1.0.1", "rank_id": "3"}]},
+        ]}
+
+
+@pytest.mark.parametrize("environ, rank", [
+    ({"POD_NAME": "job-1", "ASCEND_DEVICE_ID": "0"}, 2),
+    ({"POD_NAME": "job-0", "DEVICE_ID": "1"}, 1)])
+def test_a_missing_rank_is_found_by_pod_and_device(find, environ, rank):
+    assert find(environ, table_0_1(("job-0", "job-1"))).rank == rank
+
+
+def test_it_waits_until_the_table_is_completed(find, tmp_path, monkeypatch):
+    """The file is completed while the waiting sleeps."""
+    path = tmp_path / "table.json"
+
+    def sleep(_):
+        path.write_text(json.dumps(table_0_1()))
+
+    monkeypatch.setattr(ranks.time, "sleep", sleep)
+    place = find({"RANK_ID": "1"}, table_0_1(status="initializing"), 60.0)
+    assert (place.rank, place.size) == (1, 2)
+
+
+@pytest.mark.parametrize("content, state", [
+    (json.dumps(table_0_1(status="initializing")), "it is initializing"),
+    ("{\"status\": ", "not readable"), (None, "not there")])
+def test_the_waiting_has_a_limit(tmp_path, content, state):
+    path = tmp_path / "table.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=state) as error:
+        ranks.find({"RANK_TABLE_FILE": str(path)}, 0.02, str(tmp_path))
+    assert "--rank_table_seconds" in str(error.value)
+
+
+@pytest.mark.parametrize("environ, table, words", [
+    ({"RANK_SIZE": "two"}, None, "RANK_SIZE must be a whole number"),
+    ({"RANK_SIZE": "0"}, None, "RANK_SIZE must be a whole number from 1"),
+    ({"RANK_ID": "-1"}, None, "RANK_ID must be a whole number"),
+    ({"ASCEND_DEVICE_ID": "npu0"}, None, "ASCEND_DEVICE_ID must be"),
+    ({"RANK_SIZE": "2"}, None, "needs its own RANK_ID"),
+    ({"RANK_SIZE": "2", "RANK_ID": "0"}, None, "RANK_TABLE_FILE must name"),
+    ({"RANK_ID": "1"}, None, "RANK_ID must be below RANK_SIZE"),
+    ({"RANK_ID": "2"}, table_1_0(), "below RANK_SIZE; got 2 of 2"),
+    ({"RANK_ID": "0", "RANK_SIZE": "8"}, table_1_0(), "2; got 8"),
+    ({}, table_1_0(), "needs its RANK_ID"),
+    ({"RANK_ID": "0"}, {"status": "completed"}, "must have server_list"),
+    ({"RANK_ID": "0"}, table_1_0(server_list=[]), "0, 1, 2"),
+    ({"RANK_ID": "0"}, table_1_0(server_list=[{"server_id": "1", "device": [
+        {"device_id": "0", "device_ip": "1", "rank_id": "1"}]}]), "0, 1, 2"),
+])
+def test_what_cannot_work_is_one_line(find, environ, table, words):
+    with pytest.raises(UserError, match=words) as error:
+        find(environ, table)
+    assert "\n" not in str(error.value)
