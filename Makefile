@@ -1,5 +1,6 @@
 # make demo    from nothing to a trained network, on digits without a download
 # make test    the fast tests, in the same environment
+# make rehearse-modelarts   a job from bucket to bucket, off the cloud
 # make lint, make clean
 # Another interpreter: make demo PYTHON=python3.11
 
@@ -10,7 +11,7 @@ PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 NEED = make needs Python 3.8 to 3.13
 HINT = Name another: make demo PYTHON=python3.11
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test rehearse-modelarts lint clean
 .SILENT:
 
 help:
@@ -31,6 +32,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+rehearse-modelarts: $(VENV)/.installed-test
+	$(RUN) tests/rehearse_modelarts.py
 
 lint: $(VENV)/.installed-test
 	$(RUN) -m ruff check .

@@ -88,7 +88,7 @@ def describe(script, arguments, environ):
 def _version(name):
     """The version of an installed package, without importing it."""
     try:
-        from importlib import metadata          # Python 3.8 and later
+        from importlib import metadata  # Python 3.8 and later
     except ImportError:
         import pkg_resources as metadata
     try:

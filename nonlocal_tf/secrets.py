@@ -2,12 +2,34 @@
 
 import os
 import re
+import urllib.parse
 
 _NAMES = re.compile(
     r"ACCESS_KEY|SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|"
     r"(^|_)(AK|SK|KEY|AUTH|PWD)($|_)", re.IGNORECASE)
-_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
-MASK = "****"
+MASK = "***"
+
+
+class Mask:
+    """Takes credentials out of texts, and makes one line of them."""
+
+    def __init__(self, *secrets):
+        found = {form for secret in secrets if secret for form in (
+            secret, urllib.parse.quote(secret, ""),
+            urllib.parse.quote(secret), urllib.parse.quote_plus(secret))}
+        self._secrets = sorted(found, key=len, reverse=True)
+
+    def __call__(self, text, length=400):
+        text = " ".join(str(text).split())
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        text = re.sub(r"//[^/@\s]*@", "//{}@".format(MASK), text)
+        text = re.sub(r"(?i)((?:signature|accesskeyid|credential|token)=)"
+                      r"[^&\s]+", r"\1" + MASK, text)
+        return text[:length]
+
+    def __repr__(self):
+        return "Mask(of {} texts)".format(len(self._secrets))
 
 
 def is_secret(name):
@@ -16,18 +38,15 @@ def is_secret(name):
 
 
 def masked(text, environ=None):
-    """`text` with the credentials of the environment replaced.
+    """One line without the credentials of the environment.
 
     Args:
-      text: any; also what stands before @ in a URL is replaced.
+      text: any.
       environ: a mapping; os.environ by default.
     """
     environ = os.environ if environ is None else environ
-    values = {value for name, value in environ.items()
-              if is_secret(name) and len(value) >= 6}
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, MASK)
-    return _IN_URL.sub(MASK + "@", text)
+    return Mask(*(value for name, value in environ.items()
+                  if is_secret(name) and len(value) >= 6))(text, None)
 
 
 def masked_environment(environ):

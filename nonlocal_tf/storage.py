@@ -11,11 +11,13 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.secrets import masked
 
 PARTIAL = ".part"               # ending of a file that is being written
+_reading_umask = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -44,8 +46,9 @@ def replacing(path):
 
 
 def _umask():
-    umask = os.umask(0)
-    os.umask(umask)
+    with _reading_umask:                # two threads could leave it at 0
+        umask = os.umask(0)
+        os.umask(umask)
     return umask
 
 
@@ -172,8 +175,10 @@ def reaching(url):
 
 
 def _unreachable(url, error):
-    return UserError("{} cannot be read or written: {}".format(
-        masked(url), masked(gist(error))))
+    text = masked(str(error) or type(error).__name__)
+    if "://" not in text:
+        text = "{} cannot be read or written: {}".format(masked(url), text)
+    return UserError(text[:600])
 
 
 def gist(error):

@@ -114,7 +114,8 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
     (["--train_url", "/dev/null/x"], ["--train_url must name a folder"]),
     (["--train_url", "obs://bucket/run"], ["a local folder", "train_mod"]),
     (["--data_url", "S3://bucket/data/"], ["a local folder", "train_mod"]),
-    (["--platform", "npu"], ["train_modelarts.py"]),
+    (["--platform", "npu", "--npu_option", "sump_mode=all"],
+     ["did you mean dump_mode"]),
 ])
 def test_bad_values_end_in_one_line(
         tiny_set, tmp_path, arguments, words, capfd):

@@ -87,7 +87,8 @@ def _prefix(train_url, prefix):
 
 def _missing(prefix):
     """The endings of a checkpoint's files that are not there."""
-    return [end for end in checkpoint_files.ENDINGS if not os.path.isfile(prefix + end)]
+    return [end for end in checkpoint_files.ENDINGS
+            if not os.path.isfile(prefix + end)]
 
 
 class InferenceGraph:

@@ -87,9 +87,9 @@ class Platform:
         """An operation that gives variables their values in rank 0."""
         if self.size == 1:
             return tf.no_op()
-        return tf.group(*(
-            tf1.assign(variable, self._adapter.hccl_ops.broadcast(
-                [variable.read_value()], 0)[0]) for variable in variables))
+        values = self._adapter.hccl_ops.broadcast(
+            [variable.read_value() for variable in variables], 0)
+        return tf.group(*map(tf1.assign, variables, values))
 
     def describe(self, session):
         """The device, for the first line of a report."""

@@ -1,7 +1,6 @@
 """What every trainer script does around `train`."""
 
 from nonlocal_tf import command
-from nonlocal_tf.errors import UserError
 
 
 def run(arguments, program, description):
@@ -16,10 +15,10 @@ def run(arguments, program, description):
     """
     def act():
         config = _parse(arguments, program, description, "gpu")
-        if config.platform != "gpu":
-            raise UserError("--platform {} is for train_modelarts.py, which "
-                            "takes local folders too.".format(config.platform))
         config.check_local()
+        if config.platform == "npu":            # whose log tells if it is one
+            from nonlocal_tf.training.job import Job
+            return Job(config, program).run()
         from nonlocal_tf.training.loop import train  # imports TensorFlow
         return train(config).exit_code
 

@@ -97,12 +97,20 @@ class TrainGraph:
             self.step, tf.cast(self.start[0], tf.int64)).op
         self.take_over = platform.broadcast([
             each for each in tf1.global_variables() if each is not self.step])
+        self.average_statistics = self._averaging(platform)
+
+    def _averaging(self, platform):
+        """One sum over all processes for all statistics."""
+        if platform.size == 1:
+            return tf.no_op()
         trained = {each.op.name for each in self.network.trainable_variables}
-        self.average_statistics = tf.group(*(
-            tf1.assign(each, platform.sum_over_ranks(
-                each.read_value()) / platform.size)
-            for each in self.network.variables
-            if platform.size > 1 and each.op.name not in trained))
+        statistics = [each for each in self.network.variables
+                      if each.op.name not in trained]
+        sums = platform.sum_over_ranks(tf.concat(
+            [each.read_value() for each in statistics], 0))
+        means = tf.split(sums / platform.size, [
+            each.shape.as_list()[0] for each in statistics])
+        return tf.group(*map(tf1.assign, statistics, means))
 
 
 def make_network(config, momentum=MOMENTUM):

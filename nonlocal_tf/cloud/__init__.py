@@ -1,0 +1,1 @@
+"""OBS, and what moxing does with it: the parts of `moxing_shim`."""

@@ -1,0 +1,1 @@
+"""moxing's package path is moxing.framework.file."""

@@ -1,0 +1,8 @@
+"""A strict fake of Ascend's TensorFlow adapter: see tests/fakes/README.md.
+
+Made from shared/reference/ascend.md only, never from the code it judges.
+"""
+
+from ascend_fake.errors import AscendFakeError, log
+
+__all__ = ["AscendFakeError", "log"]

@@ -1,0 +1,137 @@
+"""A job of ModelArts from end to end, off the cloud: make rehearse-modelarts.
+
+Starts an S3 server on the loopback, puts handwritten digits into a bucket and
+runs boot_modelarts.py as ModelArts does: from another folder, with its
+environment variables, OBS URLs and arguments. After epoch 2 the job is killed
+as by `kill -9` and its disk is lost; the second start goes on from the bucket.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from obs_server import ObsServer
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from nonlocal_tf.data import datasets  # noqa: E402
+
+BUCKET, DATA, OUTPUT = "rehearsal", "digits/", "output/V0001/"
+EPOCHS, KILLED_AFTER = 5, 2
+LEAST_ACCURACY = 0.96
+
+
+def say(text):
+    print("\n==== " + text, flush=True)
+
+
+def environment(server, home):
+    """The variables of a job of the new style, and the keys to the bucket."""
+    return dict(
+        server.environment(), PATH=os.environ["PATH"], HOME=home,
+        PYTHONPATH="", TF_CPP_MIN_LOG_LEVEL="2", MA_HOME=home,
+        MA_JOB_DIR=home + "/modelarts/user-job-dir", MA_NUM_GPUS="1",
+        MA_MOUNT_PATH=home + "/modelarts", MA_NUM_HOSTS="1",
+        MA_TASK_NAME="worker", VC_TASK_INDEX="0", VC_WORKER_NUM="1",
+        VC_WORKER_HOSTS="127.0.0.1")
+
+
+def command(code, cache):
+    """As in the log of a real job, and what makes it a job for two cores."""
+    return [
+        sys.executable, os.path.join(code, "boot_modelarts.py"),
+        "--data_url=obs://{}/{}".format(BUCKET, DATA),
+        "--train_url=obs://{}/{}".format(BUCKET, OUTPUT), "--num_gpus=1",
+        "--platform=gpu", "--cache_dir=" + cache, "--dataset=digits",
+        "--image_size=28", "--Epoch={}".format(EPOCHS), "--batchsize=32",
+        "--learning_rate=1e-3", "--lr_schedule=cosine"]
+
+
+def run(server, home, cache, kill_after=None):
+    """Runs the job, showing its log; returns its exit status."""
+    code = os.path.join(home, "modelarts", "user-job-dir", "nonlocal_tf")
+    process = subprocess.Popen(
+        command(code, cache), cwd=home, env=environment(server, home),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        universal_newlines=True, start_new_session=True)
+    killing = False
+    for line in process.stdout:
+        print("  | " + line.rstrip("\n"), flush=True)
+        killing = killing or line.startswith(
+            "Epoch: {}\t".format(kill_after))
+        if killing and "Results are in" in line:
+            time.sleep(1)                       # some steps further
+            os.killpg(process.pid, signal.SIGKILL)
+            killing = False
+    return process.wait()
+
+
+def put_digits(server, folder):
+    """The data set in the bucket, as somebody uploaded it."""
+    datasets.load("digits", folder)
+    server.make_bucket(BUCKET)
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), "rb") as file:
+            server.put(BUCKET, DATA + name, file.read())
+
+
+def show(server):
+    """Prints what is in the bucket; returns the epochs' records."""
+    for key in server.keys(BUCKET):
+        print("  {:>11,}  obs://{}/{}".format(
+            len(server.get(BUCKET, key)), BUCKET, key))
+    lines = server.get(BUCKET, OUTPUT + "metrics.jsonl").decode("utf-8")
+    return [record for record in map(json.loads, lines.splitlines())
+            if record["kind"] == "epoch"]
+
+
+def check(server, epochs):
+    """What must hold at the end, by name."""
+    keys = [key[len(OUTPUT):] for key in server.keys(BUCKET)
+            if key.startswith(OUTPUT)]
+    return {
+        "every epoch once": [record["epoch"] for record in epochs]
+        == list(range(1, EPOCHS + 1)),
+        "newest three checkpoints": sum(
+            key.endswith(".index") for key in keys) == 3,
+        "the frozen graph": "PB_Model/model.pb" in keys,
+        "a log of each start": sum(key[:4] == "log/" for key in keys) == 2,
+        "test accuracy": epochs[-1]["test_accuracy"] >= LEAST_ACCURACY,
+    }
+
+
+def main():
+    """Returns 0 if everything is as it must be."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as home, ObsServer() as server:
+        put_digits(server, os.path.join(home, "digits"))
+        place = os.path.join(home, "modelarts", "user-job-dir")
+        os.makedirs(place)
+        os.symlink(ROOT, os.path.join(place, "nonlocal_tf"))
+        cache = os.path.join(home, "cache")
+        say("The first start; it is killed after epoch {}".format(
+            KILLED_AFTER))
+        say("exit status {}; its disk is lost".format(
+            run(server, home, cache, KILLED_AFTER)))
+        shutil.rmtree(cache)
+        say("The second start, with the same arguments")
+        status = run(server, home, cache)
+        say("exit status {}; the bucket holds".format(status))
+        epochs = show(server)
+        results = dict(check(server, epochs), **{"exit status 0": not status})
+    say("Test accuracy {:.2%} after epoch {}; {:.0f} s".format(
+        epochs[-1]["test_accuracy"], epochs[-1]["epoch"],
+        time.monotonic() - began))
+    for name, is_so in results.items():
+        print("  {:3} {}".format("ok" if is_so else "NOT", name))
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

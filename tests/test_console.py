@@ -1,0 +1,53 @@
+"""The log of a job: what Python and C++ write, also of a process that dies."""
+
+import subprocess
+import sys
+
+from support import ROOT
+
+from nonlocal_tf.training.console import Log
+
+
+def run(code, path):
+    return subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True)
+
+
+def test_both_outputs_go_on_and_to_the_file(tmp_path):
+    done = run("import os, sys\n"
+               "from nonlocal_tf.training.console import Log\n"
+               "with Log(sys.argv[1]) as log:\n"
+               "    print('from Python')\n"
+               "    os.write(2, b'from C++\\n')\n"
+               "    assert 'from C++' in log.text('from C++')\n"
+               "print('after')", tmp_path / "log")
+    assert (done.stdout, done.stderr) == ("from Python\nafter\n",
+                                          "from C++\n")
+    assert sorted((tmp_path / "log").read_text().split("\n")) == [
+        "", "from C++", "from Python"]
+
+
+def test_it_waits_no_longer_than_a_moment_for_a_line(tmp_path):
+    with Log(str(tmp_path / "log")) as log:
+        assert "never written" not in log.text("never written")
+
+
+def test_the_last_words_of_an_abort_are_in_the_file(tmp_path):
+    done = run("import os, sys\n"
+               "from nonlocal_tf.training.console import Log\n"
+               "Log(sys.argv[1]).__enter__()\n"
+               "os.write(2, b'F npu_attrs.cc: bad value\\n')\n"
+               "os.abort()", tmp_path / "log")
+    assert done.returncode == -6
+    assert "bad value" in done.stderr
+    assert "bad value" in (tmp_path / "log").read_text()
+
+
+def test_a_traceback_is_in_the_file(tmp_path):
+    done = run("import sys\n"
+               "from nonlocal_tf.training.console import Log\n"
+               "with Log(sys.argv[1]):\n    1 / 0", tmp_path / "log")
+    assert done.stderr.count("ZeroDivisionError") == 1
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text()

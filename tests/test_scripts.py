@@ -1,0 +1,130 @@
+"""The ModelZoo scripts, and the convention's own lines on our logs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support import ROOT, THIN, records
+
+SCRIPTS = os.path.join(ROOT, "scripts")
+
+
+def bash(*arguments, **variables):
+    environ = dict(os.environ, PYTHON=sys.executable, **variables)
+    return subprocess.run(
+        ["bash"] + list(arguments), env=environ, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def keys_of(path):
+    with open(str(path)) as file:
+        return dict(line.rstrip("\n").split(" = ", 1) for line in file)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A tree with the scripts, so that their output goes elsewhere."""
+    folder = tmp_path_factory.mktemp("tree")
+    for name in ("scripts", "nonlocal_tf", "train_modelarts.py"):
+        if name == "scripts":
+            (folder / name).mkdir()
+            for script in os.listdir(SCRIPTS):
+                if script.endswith(".sh"):
+                    os.symlink(os.path.join(SCRIPTS, script),
+                               str(folder / name / script))
+        else:
+            os.symlink(os.path.join(ROOT, name), str(folder / name))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def full(copy, tiny_set):
+    """train_full_1p.sh on the tiny set: its output folder and its run."""
+    flags = ["--{}={}".format(name[2:], value)
+             for name, value in zip(THIN[::2], THIN[1::2])
+             if name != "--batchsize"]
+    done = bash(
+        str(copy / "scripts" / "train_full_1p.sh"), "--data_path=" + tiny_set,
+        "--batch_size=8", "--train_epochs=2", "--platform=gpu", *flags,
+        ASCEND_DEVICE_ID="")
+    assert done.returncode == 0, done.stderr
+    return copy / "scripts" / "output" / "0", done.stdout
+
+
+def test_a_full_run_leaves_the_tree_of_the_convention(full):
+    names = sorted(os.listdir(str(full[0])))
+    case = "Non_Local_Net_for_TensorFlow_bs8_1p_acc"
+    assert names == sorted([
+        case + ".log", "ckpt", "train_0.log",
+        "train_{}_loss.txt".format(case)])
+    assert (full[0] / "ckpt" / "PB_Model" / "model.pb").exists()
+
+
+def test_the_figures_are_those_of_the_metrics(full):
+    folder, said = full
+    last = records(folder / "ckpt", "epoch")[-1]
+    keys = keys_of(folder / "Non_Local_Net_for_TensorFlow_bs8_1p_acc.log")
+    assert float(keys["ActualFPS"]) == pytest.approx(
+        last["images_per_second"], abs=0.01)
+    assert float(keys["TrainAccuracy"]) == pytest.approx(
+        last["train_accuracy"], abs=1e-4)
+    assert float(keys["TestAccuracy"]) == pytest.approx(
+        last["test_accuracy"], abs=1e-4)
+    assert float(keys["ActualLoss"]) == pytest.approx(
+        last["train_loss"], abs=1e-8)
+    assert float(keys["TrainingTime"]) == pytest.approx(
+        8000 / last["images_per_second"], abs=0.01)
+    assert "Final Performance images/sec : " + keys["ActualFPS"] in said
+
+
+def awk_of_the_convention(log, batch_size):
+    """FPS, accuracy and loss as train_full_1p.sh of the ModelZoo reads them.
+
+    Field rules of its lines: text after the last global_step/sec: among the
+    lines with Loss, times the batch; fifth field of the last Accuarcy line,
+    % stripped; 11 characters after Loss:.
+    """
+    done = bash("-c", r"""
+        step_sec=$(grep Loss "$0" | tail -n 1 |
+            awk -F 'global_step/sec:' '{print $2}')
+        awk -v b="$1" -v s="$step_sec" 'BEGIN {printf "%.4f\n", b * s}'
+        grep Accuarcy "$0" | tail -n 1 | awk '{print $5}' |
+            awk -F '%' '{print $1}'
+        grep Loss "$0" | tail -n 1 | awk -F 'Loss:' '{print $2}' |
+            cut -c 1-11
+        """, str(log), str(batch_size))
+    return [float(line) for line in done.stdout.split()]
+
+
+def test_the_convention_reads_accuracy_and_loss_of_a_gpu_log(full):
+    last = records(full[0] / "ckpt", "epoch")[-1]
+    _, accuracy, loss = awk_of_the_convention(full[0] / "train_0.log", 8)
+    assert accuracy == pytest.approx(100 * last["train_accuracy"], abs=0.01)
+    assert loss == pytest.approx(last["train_loss"], abs=1e-8)
+
+
+@pytest.mark.parametrize("arguments, variables, words", [
+    ([], {}, 'para "data_path" must be confing'),
+    (["--data_path=x"], {"ASCEND_DEVICE_ID": "../.."}, "whole number"),
+    (["--data_path=x", "--batch_size=many"], {}, "whole numbers"),
+    (["data_path=x"], {}, "arguments are --key=value"),
+])
+@pytest.mark.parametrize("script", [
+    "train_full_1p.sh", "train_performance_1p.sh", "train_1p_ci.sh"])
+def test_bad_arguments_remove_nothing(
+        copy, full, script, arguments, variables, words):
+    before = sorted(os.listdir(str(full[0])))
+    done = bash(str(copy / "scripts" / script), *arguments, **variables)
+    assert done.returncode == 1
+    assert words in done.stdout + done.stderr
+    assert sorted(os.listdir(str(full[0]))) == before
+
+
+def test_a_failed_training_fails_the_script(copy):
+    done = bash(str(copy / "scripts" / "train_performance_1p.sh"),
+                "--data_path=/no/such", "--platform=gpu", "--image_size=1",
+                ASCEND_DEVICE_ID="7")
+    assert done.returncode == 2
+    assert "--image_size must be 28 to 4096" in done.stderr
+    assert "exit code 2" in done.stderr
