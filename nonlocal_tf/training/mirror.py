@@ -32,6 +32,11 @@ def copy_folder(cache, kind, url):
         zlib.crc32(path.encode("utf-8"))))
 
 
+def _as_folder(url):
+    """With one slash at the end: an object may have the same name."""
+    return url.rstrip("/") + "/"
+
+
 def fetch_data(url, folder):
     """Copies the IDX files of a remote folder that are not here yet.
 
@@ -43,7 +48,7 @@ def fetch_data(url, folder):
     Raises:
       UserError: it cannot be read, or has none of the files.
     """
-    url = url.rstrip("/")
+    url = _as_folder(url)
     storage.make_folder(folder, "--cache_dir")
     cloud = storage.cloud()
     with open(os.path.join(folder, ".lock"), "a") as lock:
@@ -55,7 +60,9 @@ def fetch_data(url, folder):
                     ", ".join(sorted(found)), url, folder))
                 for name in _idx_names(os.listdir(folder)):
                     os.remove(os.path.join(folder, name))
-                cloud.copy_parallel(url, folder, file_list=sorted(found))
+                for name in sorted(found):      # copy_parallel lists all
+                    cloud.copy(storage.join(url, name),
+                               os.path.join(folder, name))
                 _check_sizes(folder, found, url)
                 storage.write_text(os.path.join(folder, _MANIFEST),
                                    json.dumps(found))
@@ -109,7 +116,7 @@ class Results:
     """
 
     def __init__(self, url, folder):
-        self.url = url.rstrip("/")
+        self.url = _as_folder(url)
         self.folder = folder
         self._cloud = storage.cloud()
         self._pushed = {}                       # name -> (bytes, time)
@@ -118,7 +125,7 @@ class Results:
         """Brings the newest checkpoint here, unless a newer one is here."""
         with storage.reaching(self.url):
             self._check_writable()
-            models = storage.join(self.url, "Model")
+            models = storage.join(self.url, "Model/")
             names = self._list(models)
             steps = steps_among(names)
             here = steps_among(self._local_names("Model"))
@@ -250,7 +257,7 @@ class Results:
 
     def _prune(self):
         """Removes all but the newest checkpoints, as is done here."""
-        models = storage.join(self.url, "Model")
+        models = storage.join(self.url, "Model/")
         names = self._list(models)
         kept = steps_among(names)[-KEEP:]
         for name in sorted(names, key=lambda name: (

@@ -1,0 +1,322 @@
+"""A job from OBS to OBS, and what is left of it when something fails.
+
+Against a real S3 server on the loopback, whose faults are its own; see also
+test_npu.py for the fakes of Ascend's adapter.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import ascend
+import pytest
+from obs_fixtures import bucket, server, use  # noqa: F401
+from support import ROOT, checkpoint_bytes, thin_config
+
+pytest.importorskip("moto", reason="no S3 server to test with: moto")
+pytest.importorskip("obs", reason="Huawei's SDK is missing: esdk-obs-python")
+
+from nonlocal_tf.cloud import retry  # noqa: E402
+from nonlocal_tf.training.command import push  # noqa: E402
+from nonlocal_tf.training.config import TrainConfig  # noqa: E402
+from nonlocal_tf.training.job import Job  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
+
+
+@pytest.fixture
+def job(bucket, tiny_set, tmp_path, monkeypatch):  # noqa: F811
+    """Runs a thin job on the bucket; a `cache` is one machine's disk."""
+    for name in os.listdir(tiny_set):
+        with open(os.path.join(tiny_set, name), "rb") as file:
+            bucket.put("data/" + name, file.read())
+
+    def run(cache="cache", data_url=None, train_url=None, **settings):
+        for number, output in ((1, "stdout"), (2, "stderr")):
+            monkeypatch.setattr(sys, output, open(  # pytest's go elsewhere
+                number, "w", buffering=1, closefd=False))
+        config = thin_config(
+            data_url or bucket.url + "/data/",
+            train_url or bucket.url + "/run", cache_dir=str(tmp_path / cache),
+            **settings)
+        return Job(config, "train_modelarts.py").run()
+    return run
+
+
+def results(bucket):  # noqa: F811
+    return sorted(key[4:] for key in bucket.keys() if key.startswith("run/"))
+
+
+def local_results(tmp_path, cache="cache"):
+    folder, = (tmp_path / cache / "train_url").iterdir()
+    return folder
+
+
+def logs(bucket):  # noqa: F811
+    return [bucket.get("run/" + name).decode("utf-8")
+            for name in results(bucket) if name.startswith("log/")]
+
+
+def one_line(capfd, *words):
+    """The one line of an error, with these words in it."""
+    text = "".join(capfd.readouterr())
+    lines = [line for line in text.split("\n") if ": error: " in line]
+    assert len(lines) == 1, text
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def test_everything_is_in_the_bucket_as_it_is_here(
+        job, bucket, tmp_path):  # noqa: F811
+    assert job() == 0
+    folder = local_results(tmp_path)
+    names = results(bucket)
+    for name in ("Model/model.ckpt-8.index", "Model/model.ckpt-16.index",
+                 "Model/model.ckpt-16.data-00000-of-00001",
+                 "Model/model.ckpt-16.json", "PB_Model/model.pb",
+                 "metrics.jsonl", "config.json"):
+        assert name in names
+        assert bucket.get("run/" + name) == (folder / name).read_bytes()
+    assert sum(name.startswith("events/") for name in names) == 1
+    assert "Finished epoch 2" in logs(bucket)[0]
+
+
+def test_another_machine_goes_on_as_if_nothing_had_been(
+        job, bucket, unbroken, tmp_path):  # noqa: F811
+    """Bit for bit the unbroken run's variables."""
+    assert job("first", max_steps=8) == 0
+    shutil.rmtree(str(tmp_path / "first"))
+    assert job("second") == 0
+    here = os.path.join(str(local_results(tmp_path, "second")), "Model")
+    assert checkpoint_bytes(os.path.join(here, "model.ckpt-16")) == (
+        checkpoint_bytes(unbroken[1].checkpoint))
+    assert bucket.get("run/metrics.jsonl").count(b'"kind": "epoch"') == 2
+    assert len(logs(bucket)) == 2
+
+
+def test_a_checkpoint_that_both_ends_have_is_not_copied_again(
+        job, bucket):  # noqa: F811
+    assert job("first", max_steps=8) == 0
+    data = "model.ckpt-8.data"
+    before = sum(data in path for path in bucket.requests("PUT"))
+    assert job("second") == 0
+    assert sum(data in path for path in bucket.requests("PUT")) == before
+
+
+def test_the_newest_three_checkpoints_stay(job, bucket):  # noqa: F811
+    assert job(epoch=3, max_steps=24) == 0
+    assert job("second", epoch=5) == 0
+    assert [name for name in results(bucket) if name.endswith(".index")] == [
+        "Model/model.ckpt-{}.index".format(step) for step in (24, 32, 40)]
+
+
+def test_refusals_and_a_dropped_connection_are_made_up_for(
+        job, bucket, tmp_path):  # noqa: F811
+    """503s on the way in and out, a cut upload and a cut download."""
+    faults = [
+        bucket.fault("GET", status=503, pattern="train-images", times=2),
+        bucket.fault("GET", drop_response_after=100, pattern="train-labels"),
+        bucket.fault("PUT", status=503, pattern="ckpt-8", times=3),
+        bucket.fault("PUT", drop_request_after=5000, pattern="ckpt-16.data")]
+    assert job() == 0
+    assert [fault.met for fault in faults] == [2, 1, 3, 1]
+    name = "Model/model.ckpt-16.data-00000-of-00001"
+    assert bucket.get("run/" + name) == (
+        local_results(tmp_path) / name).read_bytes()
+
+
+def test_a_push_that_fails_is_made_up_for_by_the_next(
+        job, bucket, monkeypatch, capfd):  # noqa: F811
+    monkeypatch.setattr(retry, "RETRIES", 1)
+    bucket.fault("PUT", status=503, pattern="ckpt-8.data", times=2)
+    assert job() == 0
+    assert "training goes on" in one_line(capfd, "503", "Results are safe in")
+    assert "Model/model.ckpt-8.index" in results(bucket)
+
+
+def test_a_job_whose_results_cannot_go_up_does_not_end_well(
+        job, bucket, tmp_path, monkeypatch, capfd):  # noqa: F811
+    """No checkpoint counts that is not whole, and the earlier one stays."""
+    monkeypatch.setattr(retry, "RETRIES", 1)
+    assert job(max_steps=8) == 0
+    capfd.readouterr()
+    bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt-16.data",
+                 times=10 ** 6)
+    assert job() == 2
+    assert "503" in "".join(capfd.readouterr())
+    assert [name for name in results(bucket) if name.endswith(".index")] == [
+        "Model/model.ckpt-8.index"]
+    assert (local_results(tmp_path) / "Model" / "model.ckpt-16.index").exists()
+
+
+def test_what_was_pushed_and_removed_is_not_wanted_any_more(
+        job, bucket, server, capfd):  # noqa: F811
+    assert job() == 0
+    for name in results(bucket):
+        server.request("DELETE", "/{}/run/{}".format(bucket.name, name))
+    capfd.readouterr()
+    assert job() == 0
+    said = capfd.readouterr().out
+    assert "starting anew" in said and "Epoch: 1" in said
+
+
+def test_resume_false_refuses_a_bucket_with_checkpoints(
+        job, capfd):
+    assert job(max_steps=1) == 0
+    capfd.readouterr()
+    assert job("second", resume=False) == 2
+    one_line(capfd, "--resume=false needs a --train_url without checkpoints")
+
+
+@pytest.mark.parametrize("change, word", [
+    ({"OBS_ACCESS_KEY_ID": "wrongwrongwrong1"}, "does not know the access"),
+    ({"OBS_SECRET_ACCESS_KEY": "wrongwrongwrong2"}, "secret key"),
+    ({"OBS_SECRET_ACCESS_KEY": ""}, "OBS_SECRET_ACCESS_KEY"),
+    ({"S3_ENDPOINT": ""}, "S3_ENDPOINT"),
+    ({"S3_ENDPOINT": "127.0.0.1:9"}, "127.0.0.1:9"),
+])
+def test_keys_that_do_not_fit_are_one_line_before_any_work(
+        job, server, use, capfd, monkeypatch, change, word):  # noqa: F811
+    monkeypatch.setattr(retry, "RETRIES", 1)
+    monkeypatch.setattr(retry, "UNREACHED_RETRIES", 1, raising=False)
+    use(server, **change)
+    assert job() == 2
+    said = "".join(capfd.readouterr())
+    assert word in said and "Epoch" not in said
+    assert "Traceback" not in said
+    for secret in (server.access_key, server.secret_key,
+                   "wrongwrongwrong1", "wrongwrongwrong2"):
+        assert secret not in said
+
+
+@pytest.mark.parametrize("urls, words", [
+    ({"train_url": "obs://no-such-bucket/run"}, ["no-such-bucket", "bucket"]),
+    ({"data_url": "obs://no-such-bucket/data"}, ["no-such-bucket"]),
+    ({"data_url": "BUCKET/elsewhere"}, [
+        "must hold the IDX files", "it has nothing"]),
+    ({"data_url": "BUCKET"}, ["must hold the IDX files", "it has data"]),
+])
+def test_places_that_are_not_there_are_one_line(
+        job, bucket, capfd, urls, words):  # noqa: F811
+    assert job(**{name: url.replace("BUCKET", bucket.url)
+                  for name, url in urls.items()}) == 2
+    said = "".join(capfd.readouterr())
+    assert "Traceback" not in said and "Epoch" not in said
+    for word in words:
+        assert word in said
+
+
+def test_an_object_and_a_folder_of_one_name_are_no_hindrance(
+        job, bucket):  # noqa: F811
+    """No disk holds both; only the four files are copied."""
+    bucket.put("data/train-images-idx3-ubyte/thumbs", b"x")
+    bucket.put("data", b"x")
+    bucket.put("run", b"x")
+    assert job(max_steps=1) == 0
+
+
+def test_data_that_changed_in_the_bucket_is_copied_again(
+        job, bucket, capfd):  # noqa: F811
+    assert job(max_steps=1) == 0
+    assert "Copying t10k" in capfd.readouterr().out
+    assert job(max_steps=1) == 0
+    assert "Copying t10k" not in capfd.readouterr().out
+    labels = bytearray(bucket.get("data/t10k-labels-idx1-ubyte"))
+    labels[-1] = 7
+    bucket.put("data/t10k-labels-idx1-ubyte", bytes(labels))
+    assert job(max_steps=2) == 2                # of other data
+    assert "Copying t10k" in capfd.readouterr().out
+
+
+def test_a_full_cache_is_one_line(job, bucket, tmp_path, capfd):  # noqa: F811
+    (tmp_path / "small").mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs",
+         str(tmp_path / "small")], stderr=subprocess.DEVNULL
+    ) if shutil.which("mount") else None
+    if mounted is None or mounted.returncode:
+        pytest.skip("a small disk can be mounted by root alone")
+    try:
+        assert job("small") == 2
+        one_line(capfd, "--cache_dir", "No space left")
+    finally:
+        subprocess.run(["umount", str(tmp_path / "small")], check=True)
+
+
+def test_an_error_of_the_user_is_in_the_bucket_too(
+        job, bucket):  # noqa: F811
+    assert job(batch_size=500) == 2
+    log, = logs(bucket)
+    assert "--batchsize must be 1 to 70" in log
+
+
+def test_a_crash_leaves_its_traceback_in_the_bucket(
+        job, bucket, monkeypatch):  # noqa: F811
+    from nonlocal_tf.training import loop
+
+    def fail(*_):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(loop._Run, "_end_epoch", fail)
+    with pytest.raises(ZeroDivisionError):
+        job()
+    log, = logs(bucket)
+    assert "ZeroDivisionError: a defect" in log
+
+
+def test_what_a_killed_job_left_here_can_be_pushed(
+        job, bucket, tmp_path, server):  # noqa: F811
+    """As boot_modelarts.py does when the trainer is gone."""
+    assert job(max_steps=8) == 0
+    server.request("DELETE", "/{}/run/Model/model.ckpt-8.index".format(
+        bucket.name))
+    assert push(["--data_url", bucket.url + "/data", "--train_url",
+                 bucket.url + "/run", "--cache_dir", str(tmp_path / "cache"),
+                 "--platform", "gpu"], "boot_modelarts.py") == 0
+    assert "Model/model.ckpt-8.index" in results(bucket)
+
+
+def test_boot_modelarts_brings_an_npu_job_to_its_end_by_moxing(
+        tiny_set, tmp_path):
+    """The fakes of Ascend's adapter and of moxing; a restart goes on."""
+    root = tmp_path / "obs"
+    shutil.copytree(tiny_set, str(root / "bucket" / "mnist"))
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def start(*flags):
+        return ascend.train("boot_modelarts.py", [
+            "--data_url=s3://bucket/mnist/", "--num_gpus=1",
+            "--train_url=s3://bucket/out/V0001/", "--cache_dir=cache",
+            "--init_method=tcp://1.2.3.4:5", "--Epoch=2"] + list(flags), work,
+            ascend.ADAPTER, ascend.CLOUD, FAKE_OBS_ROOT=str(root),
+            RANK_ID="0", RANK_SIZE="1", ASCEND_DEVICE_ID="0", JOB_ID="1")
+
+    first = start("--max_steps=8")
+    assert first.returncode == 0, first.stdout
+    shutil.rmtree(str(work / "cache"))
+    second = start()
+    assert second.returncode == 0, second.stdout
+    assert "Going on from" in second.stdout
+    assert "On the NPU: the adapter reported" in second.stdout
+    out = root / "bucket" / "out" / "V0001"
+    assert (out / "Model" / "model.ckpt-16.index").exists()
+    assert (out / "PB_Model" / "model.pb").exists()
+    assert len(list((out / "log").iterdir())) == 2
+
+
+def test_a_new_style_job_has_local_folders(tiny_set, tmp_path):
+    done = ascend.run(os.path.join(ROOT, "boot_modelarts.py"), [
+        "--data_url", tiny_set + "/", "--train_url",
+        str(tmp_path / "outputs" / "train_url_0") + "/", "--platform=gpu",
+        "--image_size=28", "--base_width=4", "--non_local=1", "--batchsize=8",
+        "--max_steps=2"], tmp_path)
+    assert done.returncode == 0, done.stdout
+    out = tmp_path / "outputs" / "train_url_0"
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
+        "Model", "PB_Model", "events", "log"]
+    assert TrainConfig().cache_dir == ""
+    assert not (tmp_path / "cache").exists()
