@@ -14,6 +14,7 @@ from support import ROOT, blocks, shell_lines
 from nonlocal_tf.export import bins, flags, msame, preflight, score
 from nonlocal_tf.training.flags import parse_flags
 
+TRAINERS = {"train_gpu.py", "train_modelarts.py", "boot_modelarts.py"}
 PAGES = sorted(
     glob.glob(os.path.join(ROOT, "*.md"))
     + glob.glob(os.path.join(ROOT, "docs", "*.md")))
@@ -23,10 +24,11 @@ PAGES = sorted(
 def test_training_commands_have_flags_that_exist(path, caplog):
     for line in shell_lines(path):
         words = shlex.split(line, comments=True)
-        if "train_gpu.py" in words:
-            at = words.index("train_gpu.py") + 1
+        for program in TRAINERS & set(words):
+            at = words.index(program) + 1
             if "--help" not in words:
-                parse_flags(words[at:], "train_gpu.py", "")
+                parse_flags([word for word in words[at:] if word != "&"],
+                            program, "")
     assert "Ignored" not in caplog.text
 
 
@@ -63,7 +65,8 @@ def test_code_of_the_readme_prints_what_it_says():
     assert done.stdout.strip() == re.search(r"# (\(.*\))", code).group(1)
 
 
-@pytest.mark.parametrize("page", ["README", "docs/deployment"])
+@pytest.mark.parametrize("page", [
+    "README", "docs/deployment", "docs/modelarts"])
 def test_both_languages_show_the_same_commands_and_flags(page):
     english, chinese = (os.path.join(ROOT, page + ending)
                         for ending in (".md", ".zh.md"))
