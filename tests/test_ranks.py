@@ -54,8 +54,8 @@ def test_ascend_device_id_wins(find):
 
 
 def test_a_table_of_version_1_0_is_taken_as_it_is(find):
-    place = find({"RANK_ID": "1", "RANK_SIZE": "2", "JOB_ID": "7"},
-                 table_1_0())
+    place = find({"RANK_ID": "1", "RANK_SIZE": "2", "JOB_ID": "7",
+                  "HCCL_CONNECT_TIMEOUT": "120"}, table_1_0())
     assert (place.rank, place.size) == (1, 2)
     assert place.environment == {}
 
@@ -63,7 +63,8 @@ def test_a_table_of_version_1_0_is_taken_as_it_is(find):
 def test_size_and_job_follow_from_the_table(find):
     place = find({"RANK_ID": "1"}, table_1_0())
     assert place.size == 2
-    assert place.environment == {"RANK_SIZE": "2", "JOB_ID": "10086"}
+    assert place.environment == {"RANK_SIZE": "2", "JOB_ID": "10086",
+                                 "HCCL_CONNECT_TIMEOUT": "600"}
 
 
 def test_the_variable_may_name_a_folder(tmp_path):

@@ -15,7 +15,9 @@ from nonlocal_tf.errors import UserError
 
 TABLE = "jobstart_hccl.json"            # in a folder that is named in its place
 _POLL_SECONDS = 1.0
-_JOB_ID = "10086"                       # any, the same for all: ours if none
+# What many cards need and may not be set. Any job's number, the same for all;
+# seconds to wait for each other, while rank 0 may be fetching a checkpoint.
+_DEFAULTS = {"JOB_ID": "10086", "HCCL_CONNECT_TIMEOUT": "600"}
 
 
 class Ranks(NamedTuple):
@@ -71,8 +73,9 @@ def find(environ, wait_seconds, folder):
         raise UserError("RANK_ID must be below RANK_SIZE; got {} of {}. Set "
                         "both, or neither.".format(rank, size))
     added["RANK_SIZE"] = str(size)
-    if size > 1 and not environ.get("JOB_ID"):
-        added["JOB_ID"] = _JOB_ID
+    if size > 1:
+        added.update((name, environ.get(name) or value)
+                     for name, value in _DEFAULTS.items())
     return Ranks(rank, size, device, {
         name: value for name, value in added.items()
         if environ.get(name) != value})

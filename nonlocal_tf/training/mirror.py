@@ -142,7 +142,7 @@ class Results:
         """A job that cannot leave its results need not begin."""
         self._cloud.make_dirs(self.url)
         probe = storage.join(self.url, ".writable")
-        self._cloud.write(probe, "")
+        self._cloud.write(probe, "x")
         self._cloud.remove(probe)
 
     def _list(self, url):
