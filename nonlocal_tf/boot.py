@@ -82,7 +82,8 @@ def describe(script, arguments, environ):
         environ.get("RANK_ID", "0"), environ.get("RANK_SIZE", "1"),
         environ.get("RANK_TABLE_FILE", "none"))
     yield secrets.masked("boot: data_url {}, train_url {}, others: {}".format(
-        known.data_url, known.train_url, " ".join(others) or "none"), environ)
+        known.data_url, known.train_url,
+        " ".join(secrets.masked_arguments(others)) or "none"), environ)
 
 
 def _version(name):
@@ -100,5 +101,11 @@ def _version(name):
 
 
 def _say(line):
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """A line that cannot be shown must not keep the job from starting."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(line.encode(
+            encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        pass

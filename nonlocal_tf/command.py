@@ -14,6 +14,7 @@ from nonlocal_tf.errors import UserError, missing_packages
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+_came = []                              # SIGTERMs, until `run` has ended
 
 
 class Parser(argparse.ArgumentParser):
@@ -135,10 +136,20 @@ def say(line=""):
         _let_go_of_stdout()
 
 
+def terminated():
+    """Whether a SIGTERM has come that nobody has acted upon.
+
+    Its exception may have been caught by code that knows nothing of it, such
+    as an import that tries one thing and then another.
+    """
+    return bool(_came)
+
+
 @contextlib.contextmanager
 def _terminable():
     """SIGTERM ends what runs within by an exception."""
     def end(number, frame):
+        _came.append(number)
         raise _Terminated
 
     try:
@@ -150,6 +161,23 @@ def _terminable():
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        del _came[:]
+
+
+@contextlib.contextmanager
+def untouched_by_signals():
+    """SIGTERM and Ctrl-C have to wait for what runs within."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    try:
+        before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    except ValueError:                  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
 
 
 def _let_go_of_stdout():

@@ -12,7 +12,6 @@ import fnmatch
 import glob as _glob
 import os
 import re
-import shutil
 import sys
 
 from absl import logging
@@ -25,6 +24,7 @@ from nonlocal_tf.cloud.errors import (  # noqa: F401
     MoxFileRespException,
 )
 from nonlocal_tf.cloud.file import File
+from nonlocal_tf.cloud.moving import move, target_of
 from nonlocal_tf.cloud.places import Item, missing, place, transfer
 from nonlocal_tf.cloud.settings import OVERRIDES
 from nonlocal_tf.errors import UserError
@@ -72,15 +72,13 @@ def copy(src_url, dst_url, client_id=None):
     Raises:
       MoxFileNotExistsException: there is no such file.
     """
-    source, target = place(src_url), place(dst_url)
+    source = place(src_url)
     if not source.is_file():
         if source.is_directory():
             raise UserError("copy needs a file; {} is a folder. Use "
                             "copy_parallel.".format(source.url))
         raise missing(source.url)
-    if (target.is_directory() if not target.is_remote
-            else target.only_folder) or str(dst_url).endswith("/"):
-        target = target.child(os.path.basename(source.url))
+    target = target_of(source, dst_url)
     target.make_parent()
     transfer(source, target)
 
@@ -179,6 +177,8 @@ def walk(url, topdown=True, onerror=None, followlinks=False):
         yield from os.walk(url, topdown, onerror, followlinks)
         return
     items = list(place(url).items())
+    if not items and not is_directory(url):
+        return
     folders = [item.name for item in items if item.is_directory]
     yield (url, folders,
            [item.name for item in items if not item.is_directory])
@@ -246,19 +246,14 @@ def remove(url, recursive=False):
 def rename(src_url, dst_url):
     """Moves a file or a folder, also between a disk and OBS.
 
-    Only from disk to disk it is done in one step.
+    Only from disk to disk it is done in one step; else what is copied whole
+    is removed then, and nothing else.
+
+    Raises:
+      MoxFileNotExistsException: there is nothing.
+      UserError: it would move into itself, or in part; nothing has moved.
     """
-    source, target = place(src_url), place(dst_url)
-    if not source.is_remote and not target.is_remote:
-        shutil.move(src_url, dst_url)
-    elif source.is_file():
-        copy(src_url, dst_url)
-        source.remove_file()
-    else:
-        if not source.is_directory():
-            raise missing(source.url)
-        copy_parallel(src_url, dst_url)
-        source.remove_tree()
+    move(src_url, dst_url)
 
 
 def set_auth(ak=None, sk=None, server=None, port=None, is_secure=None,

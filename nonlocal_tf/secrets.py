@@ -5,7 +5,7 @@ import re
 import urllib.parse
 
 _NAMES = re.compile(
-    r"ACCESS_KEY|SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|"
+    r"ACCESS_?KEY|SECRET|PASS|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|"
     r"(^|_)(AK|SK|KEY|AUTH|PWD)($|_)", re.IGNORECASE)
 MASK = "***"
 
@@ -23,7 +23,7 @@ class Mask:
         text = " ".join(str(text).split())
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        text = re.sub(r"//[^/@\s]*@", "//{}@".format(MASK), text)
+        text = re.sub(r"//[^/\s]*@", "//{}@".format(MASK), text)
         text = re.sub(r"(?i)((?:signature|accesskeyid|credential|token)=)"
                       r"[^&\s]+", r"\1" + MASK, text)
         return text[:length]
@@ -47,6 +47,21 @@ def masked(text, environ=None):
     environ = os.environ if environ is None else environ
     return Mask(*(value for name, value in environ.items()
                   if is_secret(name) and len(value) >= 6))(text, None)
+
+
+def masked_arguments(arguments):
+    """A command line's words, without the values of secret flags."""
+    words, hidden = [], False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        secret = name.startswith("-") and is_secret(name.replace("-", "_"))
+        if hidden and not argument.startswith("--"):
+            words.append(MASK)
+        else:
+            words.append(name + equals + MASK if secret and equals
+                         else masked(argument))
+        hidden = secret and not equals
+    return words
 
 
 def masked_environment(environ):

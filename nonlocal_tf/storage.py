@@ -31,7 +31,7 @@ def replacing(path):
         then as it was, and nothing is left beside it.
     """
     handle, partial = tempfile.mkstemp(
-        prefix=os.path.basename(path) + ".", suffix=PARTIAL,
+        prefix=_beginning(path), suffix=PARTIAL,
         dir=os.path.dirname(path) or ".")
     try:
         with os.fdopen(handle, "w+b") as file:
@@ -43,6 +43,14 @@ def replacing(path):
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _beginning(path):
+    """Of a partial file's name, which may have 255 bytes in all."""
+    name = os.path.basename(path)
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return name + "."
 
 
 def _umask():
@@ -60,7 +68,7 @@ def replacing_folder(path):
       OSError: it cannot be made or filled; `path` is then as it was.
     """
     partial = tempfile.mkdtemp(
-        prefix=os.path.basename(path) + ".", suffix=PARTIAL,
+        prefix=_beginning(path), suffix=PARTIAL,
         dir=os.path.dirname(path) or ".")
     try:
         yield partial
@@ -135,7 +143,7 @@ def only_run_in(folder):
 
 def is_remote(url):
     """Whether it names a place in OBS and not a local folder."""
-    return url.lower().startswith(("obs://", "s3://"))
+    return url.startswith(("obs://", "s3://"))
 
 
 def join(url, *names):

@@ -42,6 +42,17 @@ read_arguments() {              # sets the variables below; the rest to others
         exit 1
     fi
     case $data_path in *://*) ;; *) if [ -d "$data_path/MNIST_data" ]; then data_path=$data_path/MNIST_data; fi ;; esac
+    case $output_path in
+        *://*) echo "[Error] --output_path must be a local folder; got $output_path" >&2; exit 1 ;;
+    esac
+    local switch
+    for switch in over_dump data_dump_flag profiling autotune; do
+        case ${!switch} in
+            [Tt]rue|TRUE|1) printf -v "$switch" True ;;
+            [Ff]alse|FALSE|0|'') printf -v "$switch" False ;;
+            *) echo "[Error] --$switch must be True or False; got ${!switch}" >&2; exit 1 ;;
+        esac
+    done
     case $batch_size$train_epochs in
         *[!0-9]*) echo "[Error] --batch_size and --train_epochs must be whole numbers; got $batch_size and $train_epochs" >&2; exit 1 ;;
     esac
@@ -81,7 +92,8 @@ train() {                       # train FLAG...: writes $print_log, sets e2e_tim
     local began=$SECONDS
     "$python" -u "$root/train_modelarts.py" --platform="$platform" \
         --data_url="$data_path" --train_url="$ckpt" --Epoch="$train_epochs" \
-        --batchsize="$batch_size" "${flags[@]}" "${others[@]}" "$@" \
+        --batchsize="$batch_size" "${flags[@]}" "$@" \
+        ${others[@]+"${others[@]}"} \
         >"$print_log" 2>&1 || {
             local code=$?
             tail -n 20 "$print_log" >&2

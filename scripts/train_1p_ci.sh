@@ -6,6 +6,7 @@ set -euo pipefail
 train_epochs=1 batch_size=128
 read_arguments "${@/#--ckpt_path=/--output_path=}"
 prepare_output
+trap 'echo "Run testcase failed!"' EXIT
 note() { echo "$(date '+%Y-%m-%d %H:%M:%S') -[INFO] $*"; }
 note "start to run the training"
 train --max_steps=100
@@ -20,5 +21,8 @@ for keyword in "checkpoint" "Final Performance images/sec : [0-9]" "Final Train 
         failed=1
     fi
 done
-if [ "$failed" = 0 ]; then echo "Run testcase success!"; else echo "Run testcase failed!"; fi
+if [ "$failed" = 0 ]; then
+    trap - EXIT
+    echo "Run testcase success!"
+fi
 exit "$failed"

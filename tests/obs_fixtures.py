@@ -14,7 +14,7 @@ from nonlocal_tf.cloud import settings as obs_settings
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server():
     with obs_server.ObsServer() as running:
         yield running
@@ -40,6 +40,7 @@ def use(monkeypatch):
 def bucket(server, use):
     """A new bucket: its name, URL and the helpers of the server for it."""
     use(server)
+    server.forget_faults()
     name = "bucket-{}".format(next(_numbers))
     server.make_bucket(name)
     return types.SimpleNamespace(
@@ -56,8 +57,10 @@ def bucket(server, use):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Downloads of 256,000 bytes go by ranges."""
+    """Files of 256,000 bytes go in three parts, up and down."""
+    import moto.s3.models
     monkeypatch.setenv("MOX_FILE_LARGE_FILE_PART_SIZE", "100000")
+    monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 1)
 
 
 @pytest.fixture

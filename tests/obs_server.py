@@ -51,19 +51,21 @@ class Fault:
       delay: seconds before the answer.
       corrupt: one bit of the response's body is turned.
       action: called before the request goes on, such as to change a file.
+      location: where an answer with a status of 3.. leads.
     """
 
     def __init__(self, method=None, pattern="", times=1, status=None,
                  code="ServiceUnavailable", drop_request_after=None,
                  drop_response_after=None, reset=True, whole=False, delay=0,
-                 corrupt=False, corrupt_etag=False, action=None):
+                 corrupt=False, corrupt_etag=False, action=None,
+                 location=None):
         self.method, self.pattern, self.times = method, pattern, times
         self.status, self.code, self.delay = status, code, delay
         self.drop_request_after = drop_request_after
         self.drop_response_after = drop_response_after
         self.reset, self.whole = reset, whole
         self.corrupt, self.corrupt_etag = corrupt, corrupt_etag
-        self.action, self.met = action, 0
+        self.action, self.location, self.met = action, location, 0
 
     def matches(self, method, path):
         return (self.met < self.times and self.method in (None, method)
@@ -76,6 +78,7 @@ class ObsServer:
     Attributes:
       access_key, secret_key: made at random, the only ones that are known.
       requests: (method, path with query) of each, in order.
+      tokens: the temporary keys' token that each came with, or None.
       moto: moto's own address, which checks no keys.
     """
 
@@ -83,7 +86,7 @@ class ObsServer:
         """certificate: path of a PEM file with key and certificate: TLS."""
         self.access_key = "AK" + secrets.token_hex(9).upper()
         self.secret_key = secrets.token_urlsafe(30)
-        self.requests, self._faults = [], []
+        self.requests, self.tokens, self._faults = [], [], []
         self._certificate, self._lock = certificate, threading.Lock()
 
     def __enter__(self):
@@ -119,6 +122,11 @@ class ObsServer:
         with self._lock:
             self._faults.append(fault)
         return fault
+
+    def forget_faults(self):
+        """Those of one test are not for the next."""
+        with self._lock:
+            self._faults.clear()
 
     def next_fault(self, method, path):
         with self._lock:
@@ -194,6 +202,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         bucket = _bucket_of_host(self.headers.get("Host", ""))
         path = "/" + bucket + self.path if bucket else self.path
         fault = owner.next_fault(self.command, path)
+        owner.tokens.append(self.headers.get("x-amz-security-token")
+                            or self.headers.get("x-obs-security-token"))
         body = self._body(fault)
         if body is None:
             return
@@ -205,7 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         code = self._refusal(owner, path)
         if fault.status:
-            self._error(fault.status, fault.code)
+            self._error(fault.status, fault.code, fault.location)
         elif code:
             self._error(403, code)
         else:
@@ -255,12 +265,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return "SignatureDoesNotMatch"
         return None
 
-    def _error(self, status, code):
+    def _error(self, status, code, location=None):
         # Amazon's and OBS's answers name the key; ours all that was sent.
         body = _ERROR.format(code, "You sent {}".format(
             self.headers.get("Authorization"))).encode("utf-8")
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

@@ -3,6 +3,7 @@
 Of several processes rank 0 alone writes; a test wants to see all.
 """
 
+import os
 import sys
 
 import numpy as np
@@ -26,6 +27,8 @@ class Probe(loop._Run):
 
 
 loop._Run = Probe
+if os.environ.get("PROBE_KILLED"):      # as the first test begins
+    loop.evaluate = lambda *_: os._exit(9)
 DEPTHS[50] = (1, 1, 1, 1)               # as the fixture `shallow`
 result = loop.train(parse_flags(sys.argv[2:], "probe", ""))
 print("step", result.step, "accuracy", result.test_accuracy)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,13 +30,17 @@ def start(folder, rank, variables, flags):
         env=ascend.environment(ascend.ADAPTER, ROOT, **variables))
 
 
-def run_both(folder, *flags):
+def run_both(folder, *flags, **variables):
     """Variables of both ranks after their run; what they printed."""
+    code = variables.pop("code", 0)
     processes = [
-        start(folder, rank, variables, ("--platform", "npu") + flags)
-        for rank, variables in enumerate(ascend.rank_variables(folder, 2))]
+        start(folder, rank, dict(own, **variables),
+              ("--platform", "npu") + flags)
+        for rank, own in enumerate(ascend.rank_variables(folder, 2))]
     said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    assert [process.returncode for process in processes] == [code] * 2, said
+    if code:
+        return None, said
     return [dict(np.load(str(folder / "rank{}.npz".format(rank))))
             for rank in (0, 1)], said
 
@@ -66,6 +71,41 @@ def test_a_restart_goes_on_from_the_checkpoint_of_rank_0(both):
     assert "step 8 " in said[0] and "step 8 " in said[1]
     assert [record["step"] for record in records(folder / "out", "epoch")] == [
         4, 8]
+
+
+def test_a_run_in_pieces_equals_an_unbroken_one(both, tiny_set):
+    """Statistics are means over both, which add up in another order."""
+    folder, (broken, _), _ = both
+    (unbroken, _), _ = run_both(
+        folder, "--data_url", tiny_set, "--train_url", "whole", "--Epoch",
+        "2", "--learning_rate", "3e-3")
+    shutil.rmtree(str(folder / "whole"))
+    for name, value in unbroken.items():
+        if "moving" in name:
+            np.testing.assert_allclose(
+                broken[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(broken[name], value, name)
+
+
+def test_a_restart_with_the_test_of_an_epoch_due(tiny_set, tmp_path):
+    flags = ["--data_url", tiny_set, "--train_url", "out", "--Epoch", "2",
+             "--checkpoint_seconds", "1e-9"]
+    run_both(tmp_path, *flags, PROBE_KILLED="1", code=9)
+    assert (tmp_path / "out" / "Model" / "model.ckpt-4.index").exists()
+    _, said = run_both(tmp_path, *flags)
+    assert said[0].count("Epoch: ") == 2
+    assert len(records(tmp_path / "out", "epoch")) == 2
+
+
+def test_a_rank_0_that_cannot_start_does_not_leave_others_waiting(
+        both, tiny_set):
+    """Rank 1 ends by the same exchange, long before HCCL's limit."""
+    _, said = run_both(
+        both[0], "--data_url", tiny_set, "--train_url", "out", "--Epoch",
+        "2", "--seed", "5", code=1)             # the probe has no one line
+    assert "was made with seed 0 (now 5)" in said[0]
+    assert "Rank 0 cannot start; see its log" in said[1]
 
 
 def test_rank_0_alone_reports_and_writes(both):

@@ -103,6 +103,8 @@ def test_home_is_expanded(monkeypatch):
     (["--train_url", ""], "without"),
     (["--train_url", "run[1]"], "without"),
     (["--train_url", "http://bucket/run"], "a local folder, or obs://"),
+    (["--train_url", "obs://"], "obs://BUCKET"),
+    (["--data_url", "OBS://bucket/x"], "obs://BUCKET"),
     (["--loss_scale_value", "0.5"], "1 or more"),
     (["--precision_mode", "fp16"], "choose from"),
 ])

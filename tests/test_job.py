@@ -4,8 +4,10 @@ Against a real S3 server on the loopback, whose faults are its own; see also
 test_npu.py for the fakes of Ascend's adapter.
 """
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -17,7 +19,10 @@ from support import ROOT, checkpoint_bytes, thin_config
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
 pytest.importorskip("obs", reason="Huawei's SDK is missing: esdk-obs-python")
 
+from nonlocal_tf import command  # noqa: E402
 from nonlocal_tf.cloud import retry  # noqa: E402
+from nonlocal_tf.errors import UserError  # noqa: E402
+from nonlocal_tf.training import mirror  # noqa: E402
 from nonlocal_tf.training.command import push  # noqa: E402
 from nonlocal_tf.training.config import TrainConfig  # noqa: E402
 from nonlocal_tf.training.job import Job  # noqa: E402
@@ -244,6 +249,101 @@ def test_a_full_cache_is_one_line(job, bucket, tmp_path, capfd):  # noqa: F811
         one_line(capfd, "--cache_dir", "No space left")
     finally:
         subprocess.run(["umount", str(tmp_path / "small")], check=True)
+
+
+def test_a_start_that_could_not_fetch_changes_no_results(
+        job, bucket, monkeypatch):  # noqa: F811
+    """This machine's disk has an older state than the bucket."""
+    assert job("A", max_steps=8) == 0
+    assert job("B") == 0
+    before = {name: bucket.get("run/" + name) for name in results(bucket)}
+    monkeypatch.setattr(retry, "RETRIES", 1)
+    fault = bucket.fault("GET", status=503,
+                         pattern=bucket.name + ".*ckpt-16.data", times=10 ** 6)
+    assert job("A") == 2
+    assert before == {name: bucket.get("run/" + name)
+                      for name in results(bucket) if name in before}
+    assert len(logs(bucket)) == 3
+    fault.times = 0
+    assert job("A", epoch=3) == 0
+    assert bucket.get("run/metrics.jsonl").count(b'"kind": "epoch"') == 3
+
+
+def test_a_fetch_that_was_cut_off_costs_no_history(
+        job, bucket, monkeypatch):  # noqa: F811
+    assert job("A", max_steps=8) == 0
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror.Results, "_fetch_step", end)
+        assert job("B") == 130
+    assert job("B") == 0
+    assert bucket.get("run/metrics.jsonl").count(b'"kind": "epoch"') == 2
+
+
+def test_checkpoints_that_were_never_pushed_are_wanted(
+        job, bucket, monkeypatch, capfd):  # noqa: F811
+    assert job(batch_size=500) == 2             # its log is pushed
+    monkeypatch.setattr(retry, "RETRIES", 1)
+    fault = bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt",
+                         times=10 ** 6)
+    assert job(max_steps=8) == 2
+    fault.times = 0
+    capfd.readouterr()
+    assert job() == 0
+    assert "Going on from" in capfd.readouterr().out
+
+
+def test_a_fetch_that_was_killed_leaves_nothing_to_push(
+        job, bucket, tmp_path):  # noqa: F811
+    assert job(max_steps=1) == 0
+    partial = local_results(tmp_path) / ".fetch-x"
+    partial.mkdir()
+    (partial / "model.ckpt-9.index").write_text("x")
+    assert job(max_steps=2) == 0
+    assert not [name for name in results(bucket) if "ckpt-9" in name]
+
+
+def test_a_sigterm_in_the_last_push_waits_for_it(
+        job, bucket, monkeypatch):  # noqa: F811
+    """As the group's and the boot file's: two signals for one end."""
+    push_results, pushes = mirror.Results.push, []
+
+    def interrupted(self):
+        pushes.append(None)
+        if len(pushes) == 2:                    # after the checkpoint's own
+            os.kill(os.getpid(), signal.SIGTERM)
+        return push_results(self)
+
+    monkeypatch.setattr(mirror.Results, "push", interrupted)
+    assert command.run("x", lambda: job(epoch=1)) == 0
+    assert "PB_Model/model.pb" in results(bucket)
+
+
+def test_a_second_job_with_the_same_results_touches_nothing(
+        job, bucket, tmp_path, capfd):  # noqa: F811
+    assert job(max_steps=1) == 0
+    before = bucket.keys()
+    with open(str(local_results(tmp_path) / ".lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="Another run is writing"):
+            job()
+    assert bucket.keys() == before
+
+
+def test_digits_need_nothing_in_the_bucket(job, bucket):  # noqa: F811
+    pytest.importorskip("sklearn")
+    assert job(data_url=bucket.url + "/nothing", dataset="digits",
+               max_steps=1) == 0
+
+
+@pytest.mark.parametrize("name", ["RANK_SIZE", "VC_WORKER_NUM"])
+def test_several_processes_on_gpus_are_refused(job, monkeypatch, name):
+    monkeypatch.setenv(name, "2")
+    with pytest.raises(UserError, match="trains in one process, and " + name):
+        job()
 
 
 def test_an_error_of_the_user_is_in_the_bucket_too(

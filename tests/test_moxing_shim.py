@@ -344,6 +344,13 @@ def test_url_without_a_name_is_refused(url):
         moxing_places.place(url)
 
 
+@pytest.mark.parametrize("url", [
+    "obs:/b/k", "S3:/b/k", "obs:b", "s3a://b/k", "file:///b/k"])
+def test_url_that_is_neither_path_nor_obs_is_refused(url):
+    with pytest.raises(UserError, match="obs:// or s3://"):
+        mox.file.exists(url)
+
+
 @pytest.mark.parametrize("url", ["obs://b/a//c", "s3://b/a/c/", "OBS://b/a/c"])
 def test_slashes_and_schemes_are_taken_as_they_come(url):
     where = moxing_places.place(url)

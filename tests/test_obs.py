@@ -17,9 +17,9 @@ pytest.importorskip("obs", reason="needs esdk-obs-python")
 from obs_support import CONTENT, local, one_line, read  # noqa: E402
 
 from nonlocal_tf import moxing_shim as mox  # noqa: E402
-from nonlocal_tf.cloud import connection as obs_client  # noqa: E402
 from nonlocal_tf.cloud import parts as obs_pieces  # noqa: E402
 from nonlocal_tf.cloud import retry as obs_retry  # noqa: E402
+from nonlocal_tf.cloud import sdk as obs_sdk  # noqa: E402
 from nonlocal_tf.cloud.errors import ObsError  # noqa: E402
 
 pytest_plugins = ["obs_fixtures"]
@@ -131,7 +131,7 @@ def test_listing_that_is_cut_off_is_asked_again(bucket, reset):
 
 def test_slow_answer_is_given_up_and_asked_again(
         bucket, monkeypatch):
-    monkeypatch.setattr(obs_client, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(obs_sdk, "TIMEOUT_SECONDS", 0.2)
     bucket.put("a", b"text")
     fault = bucket.fault("GET", delay=0.5)
     assert mox.file.read(bucket.url + "/a") == "text"

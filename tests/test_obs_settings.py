@@ -87,7 +87,7 @@ def test_no_credential_is_in_errors_or_logs(
         error = caught.value
         texts += [str(error), repr(error), repr(vars(error.resp)),
                   repr(error.__context__)]
-        server._faults.clear()
+        server.forget_faults()
     text = " ".join(texts + lines)
     assert "You sent AWS ***" in text                  # an echo, masked
     assert not [key for key in secrets_of(server) if key in text]

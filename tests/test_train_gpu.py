@@ -113,7 +113,7 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
     (["--data_url", "/dev/null/x"], ["/dev/null/x"]),
     (["--train_url", "/dev/null/x"], ["--train_url must name a folder"]),
     (["--train_url", "obs://bucket/run"], ["a local folder", "train_mod"]),
-    (["--data_url", "S3://bucket/data/"], ["a local folder", "train_mod"]),
+    (["--data_url", "s3://bucket/data/"], ["a local folder", "train_mod"]),
     (["--platform", "npu", "--npu_option", "sump_mode=all"],
      ["did you mean dump_mode"]),
 ])

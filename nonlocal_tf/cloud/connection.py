@@ -1,16 +1,12 @@
 """Objects in OBS: single requests, each tried again where that may help.
 
-The only user of Huawei's SDK (`pip install esdk-obs-python`). Retries are ours
-and the SDK's are off: it neither logs nor spreads its own. TLS contexts are
-ours too: with `ssl_verify=True` SDK 3.26.6 loads no authority, so that it
-refuses every certificate, and it never compares host names.
+With `objects` the only user of Huawei's SDK, which `sdk` makes.
 """
 
 import base64
 import contextlib
 import email.utils
 import os
-import ssl
 import threading
 
 from nonlocal_tf.cloud.errors import (
@@ -22,11 +18,9 @@ from nonlocal_tf.cloud.errors import (
     refused,
 )
 from nonlocal_tf.cloud.retry import retried, unwatched
+from nonlocal_tf.cloud.sdk import CHUNK, make_sdk
 from nonlocal_tf.cloud.settings import NAMES, Settings
 from nonlocal_tf.errors import UserError
-
-TIMEOUT_SECONDS = 60                      # to connect, and of each read
-CHUNK = 1 << 16                           # bytes read at once
 
 _lock = threading.Lock()
 _overrides = {}
@@ -90,7 +84,7 @@ class Client:
 
     def __init__(self, settings):
         self._settings = settings
-        self._sdk = _sdk(settings)
+        self._sdk = make_sdk(settings)
 
     def __repr__(self):
         return "Client({!r})".format(self._settings.url)
@@ -100,9 +94,9 @@ class Client:
         return self._settings.mask("obs://{}/{} at {}".format(
             bucket, key, self._settings.url))
 
-    def retried(self, what, attempt, progress=unwatched):
+    def retried(self, what, attempt, progress=unwatched, most=None):
         """As `retry.retried`, with this client's settings."""
-        return retried(what, attempt, self._settings, progress)
+        return retried(what, attempt, self._settings, progress, most)
 
     @contextlib.contextmanager
     def translated(self, what):
@@ -125,23 +119,50 @@ class Client:
           bucket: named in messages.
           key: named in messages.
           method: the name of the SDK's function, then its arguments.
+          needs_body, needs_etag: as in `once`.
+          progress, most: as in `retry.retried`.
+          failures: a list that gets each failure of a request that went out.
         Returns:
           The SDK's result.
         """
-        needs_body = named.pop("needs_body", False)
+        needs = {name: named.pop(name, False)
+                 for name in ("needs_body", "needs_etag")}
+        progress, most = named.pop("progress", unwatched), named.pop(
+            "most", None)
+        failures = named.pop("failures", [])
         what = "{} {}".format(verb, self.url(bucket, key))
-        return self.retried(what, lambda: self.once(
-            what, lambda: getattr(self._sdk, method)(*arguments, **named),
-            needs_body))
 
-    def once(self, what, send, needs_body=False):
-        """One request; `needs_body`: an answer without one was cut off."""
+        def attempt():
+            try:
+                return self.once(what, lambda: getattr(self._sdk, method)(
+                    *arguments, **named), **needs)
+            except TransientError as failure:
+                if not failure.unreached:
+                    failures.append(failure)
+                raise
+
+        return self.retried(what, attempt, progress, most)
+
+    def once(self, what, send, needs_body=False, needs_etag=False):
+        """One request.
+
+        Args:
+          what: for messages.
+          send: sends it.
+          needs_body: an answer without one was cut off.
+          needs_etag: one without ETag tells of an error, whatever its status,
+            as copies and joined parts of S3 do.
+        """
         with self.translated(what):
             result = send()
             if result.status >= 300:
                 raise refused(result, what, self._settings.mask)
-            if needs_body and result.body is None:
+            if (needs_body or needs_etag) and result.body is None:
                 raise self.unlike(what, "the answer is cut off")
+            if needs_etag and not result.body.etag:
+                raise TransientError("an error in the answer", ObsError(
+                    "{}: the storage could not do it, also when tried again. "
+                    "Try again later.".format(what)))
             return result
 
     def unlike(self, what, reason):
@@ -274,32 +295,6 @@ class Client:
         if received != expected:
             raise self.unlike(what, "{} bytes in place of {}".format(
                 received, expected))
-
-
-def _sdk(settings):
-    try:
-        from obs import ObsClient
-    except ImportError as error:
-        raise UserError(
-            "obs:// and s3:// need Huawei's SDK ({}). Install it: pip "
-            "install 'nonlocal_tf[obs]', or pip install "
-            "esdk-obs-python.".format(error))
-    sdk = ObsClient(
-        access_key_id=settings.access_key,
-        secret_access_key=settings.secret_key,
-        security_token=settings.token, server=settings.url,
-        path_style=settings.path_style, max_retry_count=0,
-        timeout=settings.timeout or TIMEOUT_SECONDS, signature="obs",
-        long_conn_mode=settings.long_connections, chunk_size=CHUNK,
-        is_signature_negotiation=settings.negotiation)
-    if settings.secure:
-        authorities = settings.verify if isinstance(
-            settings.verify, str) else None
-        sdk.context = ssl.create_default_context(cafile=authorities)
-        if not settings.verify:
-            sdk.context.check_hostname = False
-            sdk.context.verify_mode = ssl.CERT_NONE
-    return sdk
 
 
 def _nanoseconds(date):

@@ -13,7 +13,8 @@ THREADS = 16
 PROGRESS_SECONDS = 5                      # between lines of the log
 
 
-def copy_tree(src_url, dst_url, file_list=None, threads=THREADS):
+def copy_tree(src_url, dst_url, file_list=None, threads=THREADS,
+              strict=False):
     """Copies what is in a folder, or one file, to `dst_url`.
 
     All names are checked before anything is written.
@@ -24,31 +25,39 @@ def copy_tree(src_url, dst_url, file_list=None, threads=THREADS):
       dst_url: made if need be; what is there is replaced file by file.
       file_list: paths relative to `src_url`; None: everything.
       threads: files at the same time.
+      strict: to leave something out is an error.
+    Returns:
+      The `Item`s of a folder that were copied.
     Raises:
       MoxFileNotExistsException: one of `file_list` is not there.
-      MoxFileNameDuplicateException: an object and a folder have one name,
-        and `dst_url` is on a disk.
+      MoxFileNameDuplicateException: an object and a folder have one name:
+        `src_url` without a slash, or, where `dst_url` is on a disk, below it.
     """
     source, target = place(src_url), place(dst_url)
     if source.is_file():
-        _check_root(source, target)
-        if file_list is None:
-            target.make_parent()
-            _Copy([(source, target, source.stat().length)], 1).run()
-            return
+        if source.is_remote and source.is_directory():
+            raise _duplicate(source.url)
+        if file_list is not None:
+            raise UserError("file_list needs a folder; {} is a file.".format(
+                source.url))
+        target.make_parent()
+        _Copy([(source, target, source.stat().length)], 1).run()
+        return []
     if not source.is_directory():
         logging.warning("No files to copy: %s is not there", source.url)
-        return
-    items = _chosen(source, list(source.tree()), file_list)
-    if not target.is_remote:
-        _check_names(source, items)
-    files = [item for item in items if not item.is_directory]
+        return []
+    items = _chosen(source, list(source.tree(strict)), file_list)
+    _check_names(source, target, items)
+    jobs = [(source.child(item.name), target.child(item.name), item.length)
+            for item in items if not item.is_directory]
+    if strict:
+        _check_apart(jobs)
     _make_folders(target, items)
-    if not files:
+    if jobs:
+        _Copy(jobs, threads).run()
+    else:
         logging.warning("No files to copy: %s has none", source.url)
-        return
-    _Copy([(source.child(item.name), target.child(item.name), item.length)
-           for item in files], threads).run()
+    return items
 
 
 def _chosen(source, items, file_list):
@@ -70,14 +79,25 @@ def _chosen(source, items, file_list):
     return list(chosen.values())
 
 
-def _check_root(source, target):
-    if (source.is_remote and not target.is_remote
-            and source.is_directory()):
-        raise _duplicate(source.url)
+def _check_apart(jobs):
+    """Refuses to replace what is yet to be copied."""
+    sources = {(source.bucket, source.key) for source, _, _ in jobs
+               if source.is_remote}
+    for _, target, _ in jobs:
+        if target.is_remote and (target.bucket, target.key) in sources:
+            raise UserError("{} would be replaced before it is moved. Move it "
+                            "elsewhere first.".format(target.url))
 
 
-def _check_names(source, items):
+def _check_names(source, target, items):
     """Refuses what no disk can hold, or what would leave the folder."""
+    if target.is_remote:
+        for item in items:
+            if "" in item.name.split("/"):            # it would lose a slash
+                raise MoxFileNameDuplicateException(
+                    "{}/{}: a name with // cannot be copied. Rename the "
+                    "object.".format(source.url.rstrip("/"), item.name))
+        return
     files, folders = set(), set()
     for item in items:
         parts = item.name.split("/")
@@ -94,8 +114,9 @@ def _check_names(source, items):
 
 def _duplicate(url):
     return MoxFileNameDuplicateException(
-        "{0} is an object and {0}/ a folder; a disk cannot hold both. Rename "
-        "one of them; nothing was copied.".format(url))
+        "{0} is an object and {0}/ a folder, so that it is unclear which is "
+        "meant, and a disk cannot hold both. Rename one of them, or name {0}/ "
+        "as the source; nothing was copied.".format(url))
 
 
 def _make_folders(target, items):

@@ -27,8 +27,6 @@ _ADVICE = {
     "InvalidObjectState": "It is archived: restore it first.",
     "QuotaExceeded": "Free some space in the bucket or raise its quota.",
     "InsufficientStorageSpace": "Free some space or raise the quota.",
-    301: "Set S3_ENDPOINT to that of the bucket's region.",
-    307: "Set S3_ENDPOINT to that of the bucket's region.",
     403: "Check the keys and the rights of their user on this bucket.",
     404: "There is no such bucket or object: check its name, and that "
          "S3_ENDPOINT is its region's.",
@@ -38,6 +36,11 @@ _ADVICE = {
 }
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN,
                 errno.ECONNREFUSED)
+_REGION = "Set S3_ENDPOINT to that of the bucket's region."
+_AGAIN = ("RequestTimeout", "BadDigest", "OperationAborted")
+# What TLS says of a connection that breaks off or garbles bytes.
+_BROKEN_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError,
+               ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _DROPPED = (errno.ETIMEDOUT, errno.EPIPE, errno.ENOTCONN, errno.EHOSTDOWN)
 
 
@@ -72,6 +75,10 @@ class MoxFileRespException(ObsError):  # noqa: N818
 
 class ChangedError(ObsError):
     """A local file is no longer what it was when its upload began."""
+
+
+class UnreachedError(OSError):
+    """No connection came about in the time that it may take."""
 
 
 class StoppedError(Exception):
@@ -109,12 +116,13 @@ def refused(result, what, mask):
         requestId=result.requestId)
     answer = " ".join(str(part) for part in (
         status, code or resp.reason) if part)
-    advice = _ADVICE.get(code) or _ADVICE.get(status) or "{}.".format(
-        resp.errorMessage.rstrip(".") or "Try again later")
+    advice = _ADVICE.get(code) or _ADVICE.get(status) or (
+        _REGION if 300 <= status < 400 else "{}.".format(
+            resp.errorMessage.rstrip(".") or "Try again later"))
     text = mask("{}: {}. {}".format(what, answer, advice), 900)
     final = MoxFileRespException(text, resp)
     if (status in (408, 429) or status >= 500 and status != 501
-            or code in ("RequestTimeout", "BadDigest")):
+            or code in _AGAIN):
         return TransientError(answer, final)
     return final
 
@@ -137,10 +145,14 @@ def failed(error, what, mask):
         "{}: it cannot be reached ({}). Check S3_ENDPOINT, S3_USE_HTTPS and "
         "this machine's way to it; proxies are not used.".format(what, reason))
     number = getattr(error, "errno", None)
+    if isinstance(error, ssl.SSLError) and not _is_broken_tls(error):
+        return ObsError(
+            "{}: no TLS comes about ({}). Check the port of S3_ENDPOINT; for "
+            "an endpoint without TLS set S3_USE_HTTPS=0.".format(what, reason))
     if isinstance(error, socket.gaierror):
         return TransientError(reason, final, True) if (
             number == socket.EAI_AGAIN) else final
-    if number in _UNREACHABLE:
+    if number in _UNREACHABLE or isinstance(error, UnreachedError):
         return TransientError(reason, final, unreached=True)
     if (isinstance(error, (ConnectionError, socket.timeout, ssl.SSLError,
                            http.client.HTTPException))
@@ -150,3 +162,10 @@ def failed(error, what, mask):
     if type(error) is Exception:                       # the SDK's own
         return ObsError("{}: {}.".format(what, reason))
     return error
+
+
+def _is_broken_tls(error):
+    """Whether the connection failed, and not the two ends to agree."""
+    return isinstance(error, _BROKEN_TLS) or bool(re.search(
+        "EOF|BAD_RECORD_MAC|timed out",
+        "{} {}".format(error.reason, error), re.IGNORECASE))

@@ -1,9 +1,11 @@
 """An open file, local or in OBS."""
 
+import contextlib
 import io
 import os
-import shutil
 import tempfile
+
+from absl import logging
 
 from nonlocal_tf.cloud.errors import MoxFileNotExistsException
 from nonlocal_tf.cloud.places import place, transfer
@@ -14,12 +16,14 @@ class File:
     """A file, local or in OBS, in the modes of `open`.
 
     An object is read from, and written to, a copy on the local disk; it
-    reaches OBS on `flush` and `close`. Text is UTF-8.
+    reaches OBS on `flush` and `close`, and not at all where neither is
+    called or the `with` block ends in an exception. Text is UTF-8.
     """
+
+    _copy, _is_changed = None, False            # a folder; since the last flush
 
     def __init__(self, name, mode="r"):
         self._place, self._mode = place(name), mode
-        self._copy, self._is_changed = None, False
         path = self._place.url
         if self._place.is_remote:
             path = self._fetched()
@@ -35,8 +39,8 @@ class File:
         if self._place.only_folder:
             raise UserError("{} is a folder, not a file.".format(
                 self._place.url))
-        self._copy = tempfile.mkdtemp(prefix="moxing.")
-        path = os.path.join(self._copy, "file")
+        self._copy = tempfile.TemporaryDirectory(prefix="moxing.")
+        path = os.path.join(self._copy.name, "file")
         self._is_changed = self._mode[0] == "w"
         try:
             if self._mode[0] != "w":
@@ -51,8 +55,10 @@ class File:
         return path
 
     def _forget(self):
+        self._is_changed = False
         if self._copy:
-            shutil.rmtree(self._copy, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._copy.cleanup()
 
     def read(self, n=-1):
         return self._file.read(n)
@@ -64,12 +70,13 @@ class File:
         return self._file.readlines()
 
     def write(self, data):
+        count = self._file.write(data)
         self._is_changed = True
-        return self._file.write(data)
+        return count
 
     def writelines(self, lines):
-        self._is_changed = True
-        self._file.writelines(lines)
+        for line in lines:
+            self.write(line)
 
     def seek(self, offset, whence=0):
         return self._file.seek(offset, whence)
@@ -96,7 +103,8 @@ class File:
         """Brings what is written to the disk's cache or to OBS."""
         self._file.flush()
         if self._copy and self._is_changed:
-            transfer(place(os.path.join(self._copy, "file")), self._place)
+            transfer(place(os.path.join(self._copy.name, "file")),
+                     self._place)
             self._is_changed = False
 
     def close(self):
@@ -105,14 +113,36 @@ class File:
         try:
             self.flush()
         finally:
-            self._file.close()
+            self._end()
+
+    def _end(self):
+        try:
+            self._file.close()                         # may find a full disk
+        finally:
             self._forget()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, kind, *_):
+        if kind is None or not self._copy:
+            self.close()
+            return
+        if self._is_changed:
+            logging.warning("%s stays as it was: %s while it was written",
+                            self._place.url, kind.__name__)
+        with contextlib.suppress(OSError):
+            self._end()
+
+    def __del__(self):
+        if self._copy and self._is_changed:
+            logging.warning("%s was not closed: what was written to it is "
+                            "lost", self._place.url)
+        with contextlib.suppress(AttributeError, OSError):
+            self._end()
 
     def __iter__(self):
-        return iter(self._file)
+        return self
+
+    def __next__(self):
+        return next(self._file)

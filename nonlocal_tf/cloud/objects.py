@@ -19,6 +19,7 @@ from nonlocal_tf.cloud.errors import (
 from nonlocal_tf.cloud.parts import (
     Counted,
     Source,
+    joined_etag,
     md5_of,
     part_bytes,
     pieces,
@@ -28,6 +29,7 @@ from nonlocal_tf.cloud.retry import unwatched
 from nonlocal_tf.storage import replacing
 
 CHANGES = 3                               # attempts at a file that changes
+ABORT_RETRIES = 2                         # it must not outlast a Ctrl-C
 COPY_BYTES = 5 << 30                      # that OBS copies in one request
 
 
@@ -64,64 +66,86 @@ def _put_whole(client, file, bucket, key):
     what = "PUT {}".format(client.url(bucket, key))
     client.retried(what, lambda: file.send(
         0, file.size, lambda body, md5: client.put(
-            what, bucket, key, body, file.size, md5)), file.progress)
+            what, bucket, key, body, file.size, md5), file.progress),
+        file.progress)
     file.check()
 
 
 def _put_parts(client, file, bucket, key):
-    def send(number, start, length, upload):
+    def send(number, start, length, upload, progress):
         what = "PUT part {} of {}".format(number, client.url(bucket, key))
         return client.retried(what, lambda: file.send(
             start, length, lambda body, md5: client.put(
-                what, bucket, key, body, length, md5, (number, upload))),
-            file.progress)
+                what, bucket, key, body, length, md5, (number, upload)),
+            progress), progress)
 
-    _multipart(client, bucket, key, file.size, send, file.check)
+    _multipart(client, bucket, key, file.size, send, file.check,
+               file.progress)
 
 
-def _multipart(client, bucket, key, size, send, check):
+def _multipart(client, bucket, key, size, send, check, progress=unwatched):
     """Stores an object in parts; aborts the upload where one fails.
 
     Args:
-      send: (number from 1, start, length, upload's identifier) -> ETag.
+      send: (number from 1, start, length, upload's identifier, progress) ->
+        ETag.
       check: called before the parts become the object.
+      progress: as in `put_file`.
     """
-    from obs import CompleteMultipartUploadRequest, CompletePart
+    earlier = client.head(bucket, key)
     upload = client.call(
         "Start the upload of", bucket, key, "initiateMultipartUpload",
-        bucket, key, needs_body=True).body.uploadId
+        bucket, key, needs_body=True, progress=progress).body.uploadId
     try:
         etags = together([
-            lambda number=number, piece=piece: send(
-                number, piece[0], piece[1], upload)
-            for number, piece in enumerate(pieces(size), 1)])
+            lambda watched, number=number, piece=piece: send(
+                number, piece[0], piece[1], upload, watched)
+            for number, piece in enumerate(pieces(size), 1)], progress)
         check()
-        _complete(client, bucket, key, size, upload,
-                  CompleteMultipartUploadRequest([
-                      CompletePart(number, '"{}"'.format(etag))
-                      for number, etag in enumerate(etags, 1)]))
+        _complete(client, bucket, key, size, upload, etags, earlier)
     except BaseException:
         try:
             client.call("Abort the upload of", bucket, key,
-                        "abortMultipartUpload", bucket, key, upload)
+                        "abortMultipartUpload", bucket, key, upload,
+                        most=ABORT_RETRIES)
         except Exception as error:
             logging.warning("Parts of an upload are left: %s", error)
         raise
 
 
-def _complete(client, bucket, key, size, upload, request):
+def _complete(client, bucket, key, size, upload, etags, earlier):
+    """Joins the parts, also where an answer is lost on the way."""
+    from obs import CompleteMultipartUploadRequest, CompletePart
+    request = CompleteMultipartUploadRequest([
+        CompletePart(number, '"{}"'.format(etag))
+        for number, etag in enumerate(etags, 1)])
+    failures = []
     try:
-        answer = client.call(
+        client.call(
             "Complete the upload of", bucket, key, "completeMultipartUpload",
-            bucket, key, upload, request, needs_body=True).body
-        if not answer.etag:                            # status 200 all the same
-            raise ObsError("{}: its parts cannot be joined. Upload it "
-                           "again.".format(client.url(bucket, key)))
+            bucket, key, upload, request, needs_etag=True, failures=failures)
     except ObsError as error:
         # An answer that was lost: the second request finds no upload.
         resp = getattr(error, "resp", None)
-        if resp is None or resp.errorCode != "NoSuchUpload":
+        if not failures or resp is None or resp.errorCode != "NoSuchUpload":
             raise
+        stored = client.head(bucket, key)
+        if not _is_new(stored, earlier, etags):
+            raise
+    _check_stored(client, bucket, key, size)
+
+
+def _is_new(stored, earlier, etags):
+    """Whether these parts are what is stored, or at least another object."""
+    if stored is None:
+        return False
+    if stored.etag == joined_etag(etags):
+        return True
+    return earlier is None or (stored.etag, stored.mtime_nsec) != (
+        earlier.etag, earlier.mtime_nsec)
+
+
+def _check_stored(client, bucket, key, size):
     stored = client.head(bucket, key)
     if stored is None or stored.size != size:
         raise ObsError("{} has {} bytes in place of {} after its upload; it "
@@ -153,10 +177,11 @@ def get_file(bucket, key, path, progress=unwatched):
     with replacing(path) as file:
         if entry.size > 2 * part_bytes(entry.size):
             together([
-                lambda piece=piece: client.retried(what, lambda: _get_piece(
-                    client, what, bucket, entry, file, piece, progress),
-                    progress)
-                for piece in pieces(entry.size)])
+                lambda watched, piece=piece: client.retried(
+                    what, lambda: _get_piece(
+                        client, what, bucket, entry, file, piece, watched),
+                    watched)
+                for piece in pieces(entry.size)], progress)
             if entry.md5 and entry.md5 != md5_of(file).hex():
                 raise client.unlike(what, "its MD5 is not the ETag").final
         else:
@@ -200,11 +225,17 @@ def _get_piece(client, what, bucket, entry, file, piece, progress):
         raise
 
 
-def copy_object(bucket, key, to_bucket, to_key):
+def copy_object(bucket, key, to_bucket, to_key, progress=unwatched):
     """Copies within the storage, without this machine's network.
 
+    Args:
+      bucket, key: what is copied.
+      to_bucket, to_key: where to.
+      progress: called with 0 and, at the end, with the bytes; what it raises
+        stops the copy.
     Raises:
       MoxFileNotExistsException: there is no such object.
+      ObsError: the storage cannot copy it, or stores another size.
     """
     client = connection.connect()
     entry = client.head(bucket, key)
@@ -213,14 +244,20 @@ def copy_object(bucket, key, to_bucket, to_key):
             client.url(bucket, key)))
     if entry.size <= COPY_BYTES:
         client.call("Copy to", to_bucket, to_key, "copyObject", bucket, key,
-                    to_bucket, to_key, needs_body=True)
-        return
+                    to_bucket, to_key, needs_etag=True, progress=progress)
+        _check_stored(client, to_bucket, to_key, entry.size)
+    else:
+        _copy_parts(client, bucket, entry, to_bucket, to_key, progress)
+    progress(entry.size)
 
-    def send(number, start, length, upload):
+
+def _copy_parts(client, bucket, entry, to_bucket, to_key, progress):
+    def send(number, start, length, upload, watched):
         return client.call(
             "Copy to", to_bucket, to_key, "copyPart", to_bucket, to_key,
-            number, upload, "{}/{}".format(bucket, key), "{}-{}".format(
-                start, start + length - 1),
-            needs_body=True).body.etag.strip('"')
+            number, upload, "{}/{}".format(bucket, entry.key), "{}-{}".format(
+                start, start + length - 1), needs_etag=True,
+            progress=watched).body.etag.strip('"')
 
-    _multipart(client, to_bucket, to_key, entry.size, send, lambda: None)
+    _multipart(client, to_bucket, to_key, entry.size, send, lambda: None,
+               progress)

@@ -33,10 +33,10 @@ class Source:
                 "{!r} changes while it is uploaded. Upload it when it is "
                 "written.".format(self.path))
 
-    def send(self, start, length, put):
+    def send(self, start, length, put, progress):
         """Calls put(open_body, md5) for `length` bytes from `start`."""
         self.check()
-        sent = Counted(self.progress)
+        sent = Counted(progress)
         with contextlib.closing(_Slice(self.path, start, length)) as file:
             md5 = md5_of(file)
         try:
@@ -87,16 +87,26 @@ class Counted:
         self._progress(-count)
 
 
-def together(actions):
-    """The results of functions that run side by side; all end on a failure."""
+def together(actions, progress=unwatched):
+    """The results of functions that run side by side; all end on a failure.
+
+    Args:
+      actions: each is called with a function that stands for `progress`, and
+        raises where another action, or the wait for them, has failed.
+      progress: called with numbers of bytes.
+    """
     threads = whole_number("MOX_FILE_LARGE_FILE_TASK_NUM", PART_THREADS)
     failure = threading.Event()
 
-    def run(action):
+    def watched(count):
         if failure.is_set():
             raise StoppedError("another part failed")
+        progress(count)
+
+    def run(action):
         try:
-            return action()
+            watched(0)
+            return action(watched)
         except BaseException:
             failure.set()
             raise
@@ -106,6 +116,9 @@ def together(actions):
         try:
             concurrent.futures.wait(
                 futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+        except BaseException:                          # Ctrl-C
+            failure.set()
+            raise
         finally:
             for future in futures:
                 future.cancel()
@@ -134,3 +147,15 @@ def md5_of(file):
     for data in iter(lambda: file.read(1 << 20), b""):
         digest.update(data)
     return digest.digest()
+
+
+def joined_etag(etags):
+    """The ETag of an object in parts: MD5 of their MD5s, and their number.
+
+    None where the parts' ETags are no MD5s.
+    """
+    try:
+        digests = b"".join(bytes.fromhex(etag) for etag in etags)
+    except ValueError:
+        return None
+    return "{}-{}".format(hashlib.md5(digests).hexdigest(), len(etags))

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import os
+import re
 import shutil
 import stat as status_bits
 
@@ -20,12 +22,15 @@ _CHUNK = 1 << 20
 
 def place(url):
     """The `ObsPlace` or `LocalPlace` of a URL or path."""
-    url = os.fspath(url)
+    url = os.fsdecode(url)
     for scheme in REMOTE:
         if url.lower().startswith(scheme):
             return ObsPlace(scheme, url[len(scheme):])
     if not url:
         raise UserError("A path or obs:// URL must not be empty.")
+    if re.match(r"(?i)(obs|s3):|[a-z][a-z0-9+.-]*://", url):
+        raise UserError("{!r} must be a path, or begin with obs:// or s3:// "
+                        "(a string: pathlib drops a slash).".format(url))
     return LocalPlace(url)
 
 
@@ -36,11 +41,12 @@ class Item:
       name: relative to the folder, parts separated by "/".
       is_directory: whether it is a folder.
       length: in bytes; 0 for a folder.
+      is_marker: a folder for which there is an object, name + "/".
     """
 
-    def __init__(self, name, is_directory, length=0):
+    def __init__(self, name, is_directory, length=0, is_marker=False):
         self.name, self.is_directory = name, is_directory
-        self.length = length
+        self.length, self.is_marker = length, is_marker
 
 
 class Stat:
@@ -77,32 +83,37 @@ class LocalPlace:
         return Stat(0 if is_directory else status.st_size,
                     status.st_mtime_ns, is_directory)
 
-    def items(self):
+    def items(self, strict=False):
         """The `Item`s directly in this folder, by name."""
         for name in sorted(os.listdir(self.url)):
             path = os.path.join(self.url, name)
             try:
                 mode = os.stat(path)
-            except OSError as error:
-                logging.warning("%s is left out: %s", path, error.strerror)
+            except FileNotFoundError:
+                _leave_out(path, "it leads nowhere", strict)
                 continue
             if status_bits.S_ISDIR(mode.st_mode):
                 yield Item(name, True)
             elif status_bits.S_ISREG(mode.st_mode):
                 yield Item(name, False, mode.st_size)
             else:
-                logging.warning("%s is left out: it is no file", path)
+                _leave_out(path, "it is no file", strict)
 
-    def tree(self, above=()):
-        """The `Item`s at any depth; links are followed, never in a circle."""
+    def tree(self, strict=False, above=()):
+        """The `Item`s at any depth; links are followed, never in a circle.
+
+        Raises:
+          UserError: something is left out, and `strict`.
+        """
         real = os.path.realpath(self.url)
         if real in above:
-            logging.warning("%s is left out: it leads back", self.url)
+            _leave_out(self.url, "it leads back", strict)
             return
-        for item in self.items():
+        for item in self.items(strict):
             yield item
             if item.is_directory:
-                for below in self.child(item.name).tree(above + (real,)):
+                for below in self.child(item.name).tree(
+                        strict, above + (real,)):
                     yield Item(item.name + "/" + below.name,
                                below.is_directory, below.length)
 
@@ -118,11 +129,31 @@ class LocalPlace:
     def remove_file(self):
         os.remove(self.url)
 
-    def remove_tree(self):
-        if os.path.islink(self.url):
+    def check_removable(self):
+        if os.path.islink(self.url.rstrip("/")):
             raise UserError("{!r} is a link; remove it by itself.".format(
                 self.url))
+
+    def remove_tree(self):
+        self.check_removable()
         shutil.rmtree(self.url)
+
+    def remove_items(self, items):
+        """Removes these of `tree`, and folders that are empty thereby.
+
+        What links lead to stays.
+        """
+        links = tuple(item.name + "/" for item in items if os.path.islink(
+            self.child(item.name).url))
+        for item in sorted(items, key=lambda item: item.name, reverse=True):
+            path = self.child(item.name).url
+            if item.name.startswith(links):
+                continue
+            if item.is_directory and not os.path.islink(path):
+                _remove_empty(path)
+            else:
+                os.remove(path)
+        _remove_empty(self.url)
 
 
 class ObsPlace:
@@ -140,6 +171,11 @@ class ObsPlace:
                             "obs://bucket/folder.".format(scheme))
         self.bucket = bucket
         self.key = "/".join(part for part in parts if part)
+        try:
+            self.key.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError("{!a} is no UTF-8, as names in OBS must be. Rename "
+                            "it.".format(self.key))
         self.only_folder = not self.key or not parts[-1]
         self.url = scheme + bucket + "/" + self.key
 
@@ -184,17 +220,25 @@ class ObsPlace:
             if name:
                 yield Item(name, entry.size is None, entry.size or 0)
 
-    def tree(self):
-        """The `Item`s at any depth."""
+    def tree(self, strict=False):
+        """The `Item`s at any depth.
+
+        Raises:
+          UserError: something is left out, and `strict`.
+        """
         folders = set()
         for entry in connection.connect().list(self.bucket, self.prefix):
             name = entry.key[len(self.prefix):]
             parts = name.split("/")
+            if entry.size and not parts[-1]:
+                _leave_out("obs://{}/{}".format(self.bucket, entry.key),
+                           "it is a folder's name, but has content", strict)
             for depth in range(1, len(parts)):
                 folder = "/".join(parts[:depth])
                 if folder and folder not in folders:
                     folders.add(folder)
-                    yield Item(folder, True)
+                    # A marker is the first of all keys that begin so.
+                    yield Item(folder, True, is_marker=name == folder + "/")
             if parts[-1]:
                 yield Item(name, False, entry.size)
 
@@ -219,17 +263,48 @@ class ObsPlace:
             "DELETE", self.bucket, self.key, "deleteObject", self.bucket,
             self.key)
 
-    def remove_tree(self):
+    def check_removable(self):
         if not self.key:
             raise UserError("{} is a whole bucket, which is not removed. "
                             "Name a folder in it.".format(self.url))
+
+    def remove_tree(self):
+        self.check_removable()
+        self._delete([entry.key for entry in connection.connect().list(
+            self.bucket, self.prefix)])
+
+    def remove_items(self, items):
+        """Removes these of `tree`, and this folder's own marker."""
+        keys = [self.prefix + item.name + "/" * item.is_directory
+                for item in items if item.is_marker or not item.is_directory]
+        own = connection.connect().head(self.bucket, self.prefix)
+        if own is not None and not own.size:
+            keys.append(self.prefix)
+        self._delete(keys)
+
+    def _delete(self, keys):
         client = connection.connect()
-        keys = [entry.key for entry in client.list(self.bucket, self.prefix)]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             for _ in pool.map(lambda key: client.call(
                     "DELETE", self.bucket, key, "deleteObject", self.bucket,
                     key), keys):
                 pass
+
+
+def _leave_out(path, reason, strict):
+    if strict:
+        raise UserError("{!r} cannot be moved: {}. Remove it first; nothing "
+                        "was moved.".format(path, reason))
+    logging.warning("%s is left out: %s", path, reason)
+
+
+def _remove_empty(path):
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        logging.warning("%s stays: something has been added to it", path)
 
 
 def missing(url):
@@ -248,7 +323,7 @@ def transfer(source, target, progress=unwatched):
     """
     if source.is_remote and target.is_remote:
         objects.copy_object(
-            source.bucket, source.key, target.bucket, target.key)
+            source.bucket, source.key, target.bucket, target.key, progress)
     elif source.is_remote:
         objects.get_file(
             source.bucket, source.key, target.url, progress)

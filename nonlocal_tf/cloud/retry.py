@@ -17,7 +17,7 @@ def unwatched(_):
     """Stands for no progress: see `retried`."""
 
 
-def retried(what, attempt, settings, progress=unwatched):
+def retried(what, attempt, settings, progress=unwatched, most=None):
     """The result of `attempt()`, made until it succeeds or cannot.
 
     Args:
@@ -26,6 +26,7 @@ def retried(what, attempt, settings, progress=unwatched):
         help.
       settings: how often, after which pauses, and the `mask`.
       progress: called with 0 while nothing moves; may raise to stop.
+      most: further attempts at most; None: as the settings say.
     """
     number = 0
     wait = settings.retry_wait or RETRY_SECONDS
@@ -35,6 +36,8 @@ def retried(what, attempt, settings, progress=unwatched):
             return attempt()
         except TransientError as failure:
             limit = RETRIES if settings.retry is None else settings.retry
+            if most is not None:
+                limit = min(limit, most)
             if failure.unreached:
                 limit = min(limit, UNREACHED_RETRIES)
             if number >= limit:

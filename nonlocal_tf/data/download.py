@@ -15,6 +15,7 @@ import urllib.request
 from absl import logging
 
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.secrets import masked
 from nonlocal_tf.storage import replacing
 
 TIMEOUT_SECONDS = 30                                   # to connect, per read
@@ -62,7 +63,8 @@ def fetch(file_name, sha256, size, mirrors, folder):
     for mirror in mirrors:
         url = mirror.rstrip("/") + "/" + file_name
         for delay in tuple(RETRY_DELAYS) + (None,):
-            logging.info("Downloading %s (%.1f MB)", url, size / 1e6)
+            logging.info("Downloading %s (%.1f MB)", masked(url),
+                         size / 1e6)
             try:
                 _fetch_once(url, sha256, size, path)
                 return path
@@ -70,11 +72,12 @@ def fetch(file_name, sha256, size, mirrors, folder):
                 reason = str(failure)
                 if not failure.transient or delay is None:
                     break
-                logging.warning("%s: %s; again in %g s", url, reason, delay)
+                logging.warning("%s: %s; again in %g s", masked(url), reason,
+                                delay)
                 time.sleep(delay)
-        logging.warning("%s: %s; given up", url, reason)
+        logging.warning("%s: %s; given up", masked(url), reason)
         reasons.append("{}: {}".format(mirror, reason))
-    raise DownloadError("; ".join(reasons) or "no mirror is known")
+    raise DownloadError(masked("; ".join(reasons)) or "no mirror is known")
 
 
 def _fetch_once(url, sha256, size, path):

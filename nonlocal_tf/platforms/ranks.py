@@ -6,6 +6,7 @@ RANK_SIZE and a device in its environment, and all of them one rank table.
 
 import json
 import os
+import re
 import time
 from typing import Dict, NamedTuple, Optional
 
@@ -86,7 +87,7 @@ def _number(environ, name, least):
     text = environ.get(name, "").strip()
     if not text:
         return None
-    if not text.isdigit() or int(text) < least:
+    if not re.match(r"^[0-9]+$", text) or int(text) < least:
         raise UserError("{} must be a whole number from {}; got {!r}. Set it, "
                         "or leave it out.".format(name, least, text))
     return int(text)
@@ -185,6 +186,8 @@ def _rank_among(cards, rank, device, environ, path):
     """RANK_ID, or the rank of the one card that this process can have."""
     if rank is not None:
         return rank
+    if len(cards) == 1:
+        return 0
     pod = environ.get("POD_NAME")
     mine = [card for card in cards
             if (not pod or card.pod in ("", pod))

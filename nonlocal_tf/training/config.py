@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 
 from nonlocal_tf.architecture import (
     DEPTHS,
@@ -13,6 +14,7 @@ from nonlocal_tf.architecture import (
 from nonlocal_tf.data.datasets import DATASETS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import npu_options
+from nonlocal_tf.secrets import masked
 from nonlocal_tf.storage import is_remote
 
 NPU = "for --platform npu"              # heads these flags in --help
@@ -172,7 +174,7 @@ class TrainConfig:
     def _check_folder(self, name):
         """TensorFlow reads some signs in a path as a pattern."""
         value = getattr(self, name)
-        if "://" in value and not is_remote(value):
+        if "://" in value and not re.match(r"^(obs|s3)://[^/]", value):
             raise _bad(name, "a local folder, or obs://BUCKET/FOLDER or "
                        "s3://BUCKET/FOLDER", repr(value))
         if name == "train_url" and (not value or set("[]*?\\\n") & set(value)):
@@ -206,6 +208,10 @@ class TrainConfig:
             if is_remote(getattr(self, name)):
                 raise _bad(name, "a local folder (train_modelarts.py takes "
                            "remote ones too)", repr(getattr(self, name)))
+
+    def as_dict(self):
+        """Setting -> value, without passwords in URLs: to be kept in files."""
+        return dict(dataclasses.asdict(self), mirror=masked(self.mirror))
 
     def fixed_settings(self):
         """What a resumed run must share, names to values in one spelling."""

@@ -40,7 +40,7 @@ def evaluate(session, graph, data, batch_size, platform, go_on):
       A `TestResult` over all processes; None if `go_on` ended it.
     """
     began = time.monotonic()
-    session.run(graph.average_statistics)
+    session.run(graph.average_statistics)       # each process has its own
     share = slice(platform.rank, None, platform.size)
     loss_sum, correct, done = 0.0, 0, 0
     for images, labels, valid in batches.test_batches(

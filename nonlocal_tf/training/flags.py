@@ -6,6 +6,7 @@ from absl import logging
 
 from nonlocal_tf.command import Parser, boolean, normalised
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.secrets import masked_arguments
 from nonlocal_tf.training.config import TrainConfig
 
 # As existing commands spell them; any case and "-" for "_" is also taken.
@@ -36,7 +37,8 @@ def parse_flags(arguments, program, description, platform="gpu"):
     if unknown:
         logging.warning(
             "Ignored, not flags of %s: %s", program, " ".join(
-                typed.get(argument, argument) for argument in unknown))
+                masked_arguments(typed.get(argument, argument)
+                                 for argument in unknown)))
     return TrainConfig(**vars(known))
 
 

@@ -27,10 +27,10 @@ class TrainGraph:
       labels: placeholder, int32 [B].
       step: variable, int64 scalar: steps done.
       train_op: one step of Adam, of batch norm's statistics and of `step`.
-      totals: float32 [3], over all processes: mean cross entropy of the step
-        in training mode, images classified right, processes that were fed a
-        `stopping` other than 0.
-      stopping: placeholder, float32 scalar, 0 where it is not fed.
+      totals: float32 [4], over all processes: mean cross entropy of the step
+        in training mode, images classified right, and the sums of `wishes`.
+      wishes: placeholder, float32 [2], 0 where it is not fed: whether this
+        process wants to stop, and to save, after the step.
       test_losses, test_predictions: float32 [B] and int32 [B], in inference
         mode.
       addends, sums: placeholder, float32 [3], and its sum over all processes.
@@ -65,9 +65,9 @@ class TrainGraph:
         loss = tf.reduce_mean(_cross_entropy(logits, self.labels))
         correct = tf.reduce_sum(tf.cast(
             tf.equal(_classes(logits), self.labels), tf.float32))
-        self.stopping = tf1.placeholder_with_default(0.0, [], "stopping")
-        self.totals = platform.sum_over_ranks(tf.stack(
-            [loss / platform.size, correct, self.stopping]))
+        self.wishes = tf1.placeholder_with_default([0.0, 0.0], [2], "wishes")
+        self.totals = platform.sum_over_ranks(tf.concat(
+            [[loss / platform.size, correct], self.wishes], 0))
         optimizer = platform.wrap_optimizer(tf1.train.AdamOptimizer(
             learning_rate(config, self.step, total_steps)))
         gradients = optimizer.compute_gradients(

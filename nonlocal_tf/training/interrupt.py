@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 
+from nonlocal_tf.command import terminated
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,6 +35,8 @@ class Interrupt:
         self._handlers = {
             number: signal.signal(number, lambda *_: None)
             for number in SIGNALS}
+        if terminated():                  # before there was this context
+            self.signal = signal.SIGTERM
         threading.Thread(
             target=self._watch, args=(reader,), daemon=True).start()
         return self

@@ -1,5 +1,6 @@
 """A job of ModelArts: from OBS to OBS, and its evidence whatever happens."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -36,6 +37,8 @@ class Job:
             self.rank = place.rank
             # The adapter reports a compiled graph at this level only.
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+        else:
+            _check_alone(os.environ)
         self.data_url, self.train_url = config.data_folder(), config.train_url
         local = {name: mirror.copy_folder(cache, name, url)
                  for name, url in (("data_url", self.data_url),
@@ -51,15 +54,25 @@ class Job:
 
     def run(self):
         """Runs the job; returns its exit code."""
-        storage.make_folder(self._logs, "--train_url")
+        storage.make_folder(
+            self._logs, "--cache_dir" if self.rank or self.results
+            else "--train_url")
         path = os.path.join(self._logs, "{}-rank{}.log".format(
             time.strftime("%Y%m%d-%H%M%S"), self.rank))
+        with contextlib.ExitStack() as stack:
+            if self.rank == 0:
+                stack.enter_context(storage.only_run_in(self.config.train_url))
+            return self._run(path)
+
+    def _run(self, path):
+        """Works with a log, and pushes whatever comes."""
         code = None
         try:
             with Log(path) as log:
                 code = command.run(self.program, lambda: self._work(log))
         finally:
-            pushed = self.push()
+            with command.untouched_by_signals():
+                pushed = self.push()
         return code or (0 if pushed else command.USER_ERROR)
 
     def _work(self, log):
@@ -72,9 +85,11 @@ class Job:
         if self.results:
             self.results.fetch()
         if storage.is_remote(self.data_url):
-            mirror.fetch_data(self.data_url, self.config.data_url)
+            mirror.fetch_data(self.data_url, self.config.data_url,
+                              required=self.config.dataset != "digits")
         from nonlocal_tf.training.loop import train  # imports TensorFlow
-        result = train(self.config, saved=self._saved, output=log.text)
+        result = train(self.config, saved=self._saved, output=log.text,
+                       locked=True)
         if result.exit_code == 0 and self.rank == 0:
             self._freeze()
         return result.exit_code
@@ -106,3 +121,13 @@ class Job:
         freeze(flags.parse_flags(
             ["--train_url", self.config.train_url,
              "--data_url", self.config.data_folder()], self.program))
+
+
+def _check_alone(environ):
+    """Several processes train together on NPUs only."""
+    for name in ("RANK_SIZE", "VC_WORKER_NUM", "DLS_TASK_NUMBER"):
+        text = environ.get(name, "").strip()
+        if text not in ("", "0", "1"):
+            raise UserError(
+                "--platform gpu trains in one process, and {} is {}. Take one "
+                "node with one GPU, or --platform npu.".format(name, text))

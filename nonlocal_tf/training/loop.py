@@ -35,7 +35,7 @@ class TrainResult(NamedTuple):
     checkpoint: str                     # prefix of the newest checkpoint
 
 
-def train(config, stream=None, saved=None, output=None):
+def train(config, stream=None, saved=None, output=None, locked=False):
     """Trains the network, tests it after each epoch, and keeps checkpoints.
 
     Of several processes, rank 0 alone writes.
@@ -46,6 +46,7 @@ def train(config, stream=None, saved=None, output=None):
       saved: called without arguments after each checkpoint.
       output: called with a text that may be about to be written; returns
         all that the process has written so far, C++'s messages too.
+      locked: whether the caller keeps other runs out of the folder.
     Returns:
       A `TrainResult`.
     Raises:
@@ -58,7 +59,8 @@ def train(config, stream=None, saved=None, output=None):
     with contextlib.ExitStack() as stack:
         if platform.rank == 0:
             storage.make_folder(config.train_url, "--train_url")
-            stack.enter_context(storage.only_run_in(config.train_url))
+            if not locked:
+                stack.enter_context(storage.only_run_in(config.train_url))
         data = datasets.load(
             config.dataset, config.data_folder(), config.mirrors())
         report = Bystander() if platform.rank else Reporter(
@@ -88,7 +90,6 @@ class _Run:
             self.total_steps, config.max_steps or self.total_steps)
         self.fixed = dict(config.fixed_settings(), ranks=platform.size,
                           data=datasets.fingerprint(data))
-        report.check_settings_file()
         self.folder = CheckpointFolder(
             os.path.join(config.train_url, "Model"), platform.rank == 0)
         self.step = 0
@@ -96,6 +97,7 @@ class _Run:
         self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
         self.agreed_to_stop = False             # of several processes
+        self.agreed_to_save = False
 
     def saved(self):
         """See `train`."""
@@ -107,18 +109,24 @@ class _Run:
 
     def train(self):
         """Runs to the end, or to a signal; returns a `TrainResult`."""
-        found = self._find_checkpoint()
+        found, failure = None, None
+        try:
+            self.report.check_settings_file()
+            found = self._find_checkpoint()
+        except UserError as error:
+            if self.platform.size == 1:
+                raise
+            failure = error                     # the others are waiting
         if found and self._is_done() and self.platform.size == 1:
             return self._nothing_to_do()
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
+            session.run(self.graph.initialize)
             if found:
-                self.folder.restore(session, self.graph.saver, self.step)
-            else:
-                session.run(self.graph.initialize)
+                failure = self._restore()
             if self.platform.size > 1:
-                self._start_as_rank_0()
+                self._start_as_rank_0(failure)
                 if self._is_done():
                     return self._nothing_to_do()
             self._introduce(found)
@@ -146,11 +154,24 @@ class _Run:
         self.progress = Progress(**note["progress"])
         return note
 
-    def _start_as_rank_0(self):
+    def _restore(self):
+        """Reads the checkpoint; of several processes, returns the error."""
+        try:
+            self.folder.restore(self.session, self.graph.saver, self.step)
+        except UserError as error:
+            if self.platform.size == 1:
+                raise
+            return error
+        return None
+
+    def _start_as_rank_0(self, failure):
         """Variables and position of rank 0 become those of every process."""
         graph, progress = self.graph, self.progress
         start = self.session.run(graph.agreed_start, {graph.start: [
-            self.step, progress.epoch, progress.steps]})
+            -1 if failure else self.step, progress.epoch, progress.steps]})
+        if start[0] < 0:
+            raise failure or UserError(
+                "Rank 0 cannot start; see its log, and start all again.")
         self.session.run([graph.take_over, graph.set_step],
                          {graph.start: start})
         if self.platform.rank:
@@ -169,7 +190,7 @@ class _Run:
 
     def _introduce(self, found):
         config = self.config
-        self.report.settings(dataclasses.asdict(config))
+        self.report.settings(config.as_dict())
         self.report.line(messages.network(
             config, self.graph.network.parameters(),
             self.platform.describe(self.session)))
@@ -178,13 +199,24 @@ class _Run:
         if found:
             self.report.line(messages.going_on(
                 self.folder.prefix(self.step), self.progress.epoch,
-                dataclasses.asdict(config), found["config"]))
+                config.as_dict(), found["config"]))
 
     def _stops(self):
         """Whether a signal came; of several processes all stop together."""
         if self.platform.size > 1:
             return self.agreed_to_stop
         return self.interrupt.signal is not None
+
+    def _is_save_due(self):
+        # After the last step one follows that knows of its report.
+        return self.step < self.last_step and (
+            time.monotonic() - self.saved_at >= self.config.checkpoint_seconds)
+
+    def _saves(self):
+        """Whether to save now; several processes go by rank 0's clock."""
+        if self.platform.size > 1:
+            return self.agreed_to_save and self.step < self.last_step
+        return self._is_save_due()
 
     def _run_epochs(self):
         while not self._is_done():
@@ -197,8 +229,7 @@ class _Run:
                 if tested:
                     self._end_epoch(tested)
             elif self.step >= self.last_step:           # by --max_steps
-                self.report.epoch(dict(
-                    self.progress.record(), step=self.step, complete=False))
+                self._report_epoch(complete=False)
             self._save()
             if self._stops():
                 return
@@ -213,10 +244,7 @@ class _Run:
             if self.step >= self.last_step or self._stops():
                 return
             self._train_step(images, labels)
-            # After the last step one follows that knows of its report.
-            unsaved = time.monotonic() - self.saved_at
-            if self.step < self.last_step and (
-                    unsaved >= config.checkpoint_seconds):
+            if self._saves():
                 self._save()
 
     def _train_step(self, images, labels):
@@ -224,13 +252,14 @@ class _Run:
         graph, progress = self.graph, self.progress
         _, totals = self.session.run([graph.train_op, graph.totals], {
             graph.images: images, graph.labels: labels,
-            graph.stopping: float(self.interrupt.signal is not None)})
-        loss, correct, stopping = map(float, totals)
+            graph.wishes: [self.interrupt.signal is not None,
+                           self.platform.rank == 0 and self._is_save_due()]})
+        loss, correct, stopping, saving = map(float, totals)
         if not math.isfinite(loss):
             raise messages.bad_loss(
                 loss, self.step + 1, progress.epoch, self.config,
                 self.folder.path)
-        self.agreed_to_stop = stopping > 0
+        self.agreed_to_stop, self.agreed_to_save = stopping > 0, saving > 0
         seconds = time.monotonic() - began
         self.step += 1
         progress.add(loss, int(correct), len(labels) * self.platform.size,
@@ -266,22 +295,31 @@ class _Run:
     def _end_epoch(self, tested):
         """Reports an epoch with its test and moves on to the next."""
         accuracy = tested.accuracy()
-        self.report.epoch(dict(
-            self.progress.record(), step=self.step, complete=True,
-            test_loss=tested.loss, test_images=tested.images,
-            test_accuracy=accuracy, test_seconds=tested.seconds))
+        self._report_epoch(
+            complete=True, test_loss=tested.loss, test_images=tested.images,
+            test_accuracy=accuracy, test_seconds=tested.seconds)
         self.report.line(messages.tested(
             tested, self.progress.images_per_second()))
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
 
+    def _report_epoch(self, **more):
+        """Of the whole epoch or a part; only rank 0 knows its sums."""
+        if self.platform.rank == 0:
+            self.report.epoch(dict(
+                self.progress.record(), step=self.step, **more))
+
     def _save(self):
-        """Writes a checkpoint of this very step; rank 0 alone."""
+        """Writes a checkpoint of this very step; all processes come here.
+
+        Rank 0 alone writes, with statistics over all.
+        """
+        self.session.run(self.graph.average_statistics)
         if self.platform.rank:
             return
         note = {"step": self.step, "fixed": self.fixed,
                 "progress": dataclasses.asdict(self.progress),
-                "config": dataclasses.asdict(self.config),
+                "config": self.config.as_dict(),
                 "tensorflow": tf.__version__}
         if not np.isfinite(self.session.run(self.graph.weights_norm)):
             raise messages.bad_weights(

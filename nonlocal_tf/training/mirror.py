@@ -21,7 +21,8 @@ from nonlocal_tf.training.checkpoint_files import (
 
 _STEADY = ("Model", "PB_Model")         # their files never change
 _MANIFEST = ".source.json"
-_PUSHED = ".pushed"                     # a push to train_url has succeeded
+_FETCHED = ".fetched"                   # here is all that a start needs
+_PUSHED = ".pushed"                     # a checkpoint has been pushed
 
 
 def copy_folder(cache, kind, url):
@@ -37,7 +38,7 @@ def _as_folder(url):
     return url.rstrip("/") + "/"
 
 
-def fetch_data(url, folder):
+def fetch_data(url, folder, required=True):
     """Copies the IDX files of a remote folder that are not here yet.
 
     Several processes of one machine may call this at once: the first copies.
@@ -45,6 +46,7 @@ def fetch_data(url, folder):
     Args:
       url: obs:// or s3://, with or without a slash at its end.
       folder: a local one.
+      required: whether there must be any.
     Raises:
       UserError: it cannot be read, or has none of the files.
     """
@@ -54,8 +56,8 @@ def fetch_data(url, folder):
     with open(os.path.join(folder, ".lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with storage.reaching(url):
-            found = _idx_files(cloud, url)
-            if found != _read_manifest(folder):
+            found = _idx_files(cloud, url, required)
+            if found and found != _read_manifest(folder):
                 say("Copying {} from {} to {}".format(
                     ", ".join(sorted(found)), url, folder))
                 for name in _idx_names(os.listdir(folder)):
@@ -73,12 +75,12 @@ def _idx_names(names):
             if name in FILES or name[:-3] in FILES and name.endswith(".gz")]
 
 
-def _idx_files(cloud, url):
+def _idx_files(cloud, url, required):
     """The IDX files of a remote folder: name -> [bytes, time of change]."""
     names = [name.rstrip("/") for name in cloud.list_directory(url)] if (
         cloud.exists(url)) else []
     found = _idx_names(names)
-    if not found:
+    if not found and required:
         raise UserError(
             "--data_url {} must hold the IDX files ({}, plain or .gz); it has "
             "{}. Upload them there, or name their folder.".format(
@@ -122,21 +124,35 @@ class Results:
         self._pushed = {}                       # name -> (bytes, time)
 
     def fetch(self):
-        """Brings the newest checkpoint here, unless a newer one is here."""
+        """Brings the newest checkpoint here, unless a newer one is here.
+
+        Until it has, only logs are pushed: what is here may be older.
+        """
+        self._mark(_FETCHED, False)
         with storage.reaching(self.url):
             self._check_writable()
             models = storage.join(self.url, "Model/")
             names = self._list(models)
             steps = steps_among(names)
             here = steps_among(self._local_names("Model"))
-            if here and not steps and os.path.exists(
-                    os.path.join(self.folder, _PUSHED)):
+            if here and not steps and self._is_marked(_PUSHED):
                 self._put_aside()
-            elif steps and steps[-1] not in here and (
-                    not here or steps[-1] > here[-1]):
+            elif steps and (not here or steps[-1] > here[-1]):
+                self._fetch_file("metrics.jsonl")       # the checkpoint's
                 self._fetch_step(models, steps[-1])
-                self._fetch_file("metrics.jsonl")
             self._skip_what_is_there(models, names)
+        self._mark(_FETCHED, True)
+
+    def _is_marked(self, name):
+        return os.path.exists(os.path.join(self.folder, name))
+
+    def _mark(self, name, is_so):
+        """A fact that outlives this process, as an empty file."""
+        path = os.path.join(self.folder, name)
+        if is_so:
+            storage.write_text(path, "")
+        elif os.path.exists(path):
+            os.remove(path)
 
     def _check_writable(self):
         """A job that cannot leave its results need not begin."""
@@ -159,8 +175,10 @@ class Results:
         aside = tempfile.mkdtemp(
             prefix=os.path.basename(self.folder) + ".old-",
             dir=os.path.dirname(self.folder))
-        os.rename(self.folder, aside)
-        os.mkdir(self.folder)
+        for name in os.listdir(self.folder):
+            if name not in (".lock", "log"):            # of this very run
+                os.rename(os.path.join(self.folder, name),
+                          os.path.join(aside, name))
         say("{} has no checkpoints any more: starting anew; those of before "
             "are in {}".format(self.url, aside))
 
@@ -171,8 +189,10 @@ class Results:
         os.makedirs(target, exist_ok=True)
         sizes = {name: [self._cloud.stat(storage.join(models, name)).length, 0]
                  for name in names}
-        with tempfile.TemporaryDirectory(dir=self.folder) as partial:
-            self._cloud.copy_parallel(models, partial, file_list=names)
+        with tempfile.TemporaryDirectory(
+                prefix=".fetch-", dir=self.folder) as partial:
+            self._cloud.copy_parallel(
+                models, partial, file_list=names, is_processing=False)
             _check_sizes(partial, sizes, models)
             for name in names:                  # .index is the last
                 os.replace(os.path.join(partial, name),
@@ -202,17 +222,21 @@ class Results:
         """
         with storage.reaching(self.url):
             changed = self._changed()
+            if not self._is_marked(_FETCHED):
+                self._copy_growing([name for name in changed
+                                    if name.startswith("log/")], changed)
+                return
             steady = [name for name in changed
                       if name.startswith(_STEADY)
                       and not name.endswith(".index")]
             self._copy(self.folder, steady, changed)
             self._copy_growing([name for name in changed
                                 if not name.startswith(_STEADY)], changed)
-            self._copy(self.folder, [name for name in changed
-                                     if name.endswith(".index")], changed)
+            last = [name for name in changed if name.endswith(".index")]
+            self._copy(self.folder, last, changed)
+            if last:
+                self._mark(_PUSHED, True)
             self._prune()
-            with open(os.path.join(self.folder, _PUSHED), "w"):
-                pass
 
     def _changed(self):
         """Files to push: name -> (bytes, time of change)."""
