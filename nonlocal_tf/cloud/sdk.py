@@ -30,8 +30,7 @@ def make_sdk(settings):
     except ImportError as error:
         raise UserError(
             "obs:// and s3:// need Huawei's SDK ({}). Install it: pip "
-            "install 'nonlocal_tf[obs]', or pip install "
-            "esdk-obs-python.".format(error))
+            "install esdk-obs-python.".format(error))
     sdk = ObsClient(
         access_key_id=settings.access_key,
         secret_access_key=settings.secret_key,

@@ -18,7 +18,7 @@ from nonlocal_tf.secrets import masked
 from nonlocal_tf.storage import is_remote
 
 NPU = "for --platform npu"              # heads these flags in --help
-CLOUD = "for train_modelarts.py"
+CLOUD = "where it runs"
 
 
 def _setting(default, text, aliases=(), choices=None, fixed=False, group=""):
