@@ -74,7 +74,7 @@ def test_without_the_adapter_it_stops_and_names_the_way_out(
         tiny_set, tmp_path):
     done = ascend.train("train_modelarts.py", [
         "--data_url", tiny_set, "--train_url", "out"], tmp_path)
-    line, = [line for line in done.stdout.split("\n") if "error:" in line]
+    line, = [line for line in done.stdout.split("\n") if "py: error:" in line]
     assert done.returncode == 2
     assert re.search("needs Ascend's package npu_(bridge|device)", line)
     assert "--platform gpu" in line
