@@ -52,22 +52,22 @@ def fetch_data(url, folder, required=True):
     """
     url = _as_folder(url)
     storage.make_folder(folder, "--cache_dir")
-    cloud = storage.cloud()
+    cloud, manifest = storage.cloud(), os.path.join(folder, _MANIFEST)
     with open(os.path.join(folder, ".lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with storage.reaching(url):
             found = _idx_files(cloud, url, required)
-            if found and found != _read_manifest(folder):
+            if found and found != _read_manifest(manifest):
                 say("Copying {} from {} to {}".format(
                     ", ".join(sorted(found)), url, folder))
+                storage.write_text(manifest, "{}")      # until all is here
                 for name in _idx_names(os.listdir(folder)):
                     os.remove(os.path.join(folder, name))
                 for name in sorted(found):      # copy_parallel lists all
                     cloud.copy(storage.join(url, name),
                                os.path.join(folder, name))
                 _check_sizes(folder, found, url)
-                storage.write_text(os.path.join(folder, _MANIFEST),
-                                   json.dumps(found))
+                storage.write_text(manifest, json.dumps(found))
 
 
 def _idx_names(names):
@@ -91,9 +91,9 @@ def _idx_files(cloud, url, required):
             for name, stat in zip(found, stats)}
 
 
-def _read_manifest(folder):
+def _read_manifest(path):
     try:
-        with open(os.path.join(folder, _MANIFEST), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, ValueError):
         return None
