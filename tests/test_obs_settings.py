@@ -64,7 +64,7 @@ def test_region_gives_the_endpoint():
 def test_missing_sdk_is_asked_for(server, use, monkeypatch):
     use(server)
     monkeypatch.setitem(sys.modules, "obs", None)
-    with pytest.raises(UserError, match="pip install 'nonlocal_tf.obs.'"):
+    with pytest.raises(UserError, match="pip install esdk-obs-python"):
         mox.file.exists("obs://bucket/a")
 
 
