@@ -5,13 +5,14 @@ come out even where a package is missing.
 """
 
 import argparse
+import contextlib
 import os
 import platform
 import signal
 import subprocess
 import sys
 
-from nonlocal_tf import secrets
+from nonlocal_tf import command, secrets
 
 
 def boot(script, arguments):
@@ -102,10 +103,5 @@ def _version(name):
 
 def _say(line):
     """A line that cannot be shown must not keep the job from starting."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(line.encode(
-            encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stdout.flush()
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        command.say(line)

@@ -152,29 +152,29 @@ def _terminable():
         _came.append(number)
         raise _Terminated
 
-    try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:                  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        del _came[:]
+    with _handled_by(end, signal.SIGTERM) as is_handled:
+        try:
+            yield
+        finally:
+            if is_handled:
+                del _came[:]
+
+
+def untouched_by_signals():
+    """A context in which SIGTERM and Ctrl-C are ignored."""
+    return _handled_by(signal.SIG_IGN, signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def untouched_by_signals():
-    """SIGTERM and Ctrl-C have to wait for what runs within."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
+def _handled_by(handler, *numbers):
+    """Yields whether `handler` has the signals: in the main thread alone."""
     try:
-        before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    except ValueError:                  # not in the main thread
-        yield
+        before = [signal.signal(number, handler) for number in numbers]
+    except ValueError:
+        yield False
         return
     try:
-        yield
+        yield True
     finally:
         for number, handler in zip(numbers, before):
             signal.signal(number, handler)

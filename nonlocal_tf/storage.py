@@ -17,6 +17,7 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.secrets import masked
 
 PARTIAL = ".part"               # ending of a file that is being written
+REMOTE = ("obs://", "s3://")
 _reading_umask = threading.Lock()
 
 
@@ -143,7 +144,7 @@ def only_run_in(folder):
 
 def is_remote(url):
     """Whether it names a place in OBS and not a local folder."""
-    return url.startswith(("obs://", "s3://"))
+    return url.startswith(REMOTE)
 
 
 def join(url, *names):

@@ -24,7 +24,8 @@ def move(src_url, dst_url):
         shutil.move(source.url, target.url)
     elif source.is_file():
         target = target_of(source, dst_url)
-        if target.is_remote and _names(source)[:1] == _names(target)[:1]:
+        if source.is_remote and target.is_remote and (
+                source.bucket, source.key) == (target.bucket, target.key):
             raise _into_itself(source, target)
         target.make_parent()
         transfer(source, target)
@@ -57,10 +58,6 @@ def _move_folder(source, target):
     if not items:
         target.make_folder(parents=True)
     source.remove_items(items)
-
-
-def _names(where):
-    return [(where.bucket, where.key)] if where.is_remote else []
 
 
 def _into_itself(source, target):

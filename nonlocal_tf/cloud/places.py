@@ -14,9 +14,8 @@ from nonlocal_tf.cloud import connection, objects
 from nonlocal_tf.cloud.errors import MoxFileNotExistsException
 from nonlocal_tf.cloud.retry import unwatched
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import replacing
+from nonlocal_tf.storage import REMOTE, replacing
 
-REMOTE = ("obs://", "s3://")
 _CHUNK = 1 << 20
 
 
@@ -259,9 +258,7 @@ class ObsPlace:
         """Nothing: a key needs no folder."""
 
     def remove_file(self):
-        connection.connect().call(
-            "DELETE", self.bucket, self.key, "deleteObject", self.bucket,
-            self.key)
+        self._delete([self.key])
 
     def check_removable(self):
         if not self.key:

@@ -18,6 +18,8 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.checkpoint_files import (
     ENDINGS,
     KEEP,
+    index_first,
+    name_of,
     prefix_in,
     step_of,
     steps_in,
@@ -82,13 +84,12 @@ class CheckpointFolder:
     def _prune(self):
         """Removes what is old, and what a killed process left half done."""
         steps = self.steps()[-KEEP:]
-        for name in sorted(os.listdir(self.path), key=lambda name: (
-                not name.endswith(".index"))):          # .index goes first
+        for name in index_first(os.listdir(self.path)):
             step = step_of(name)
             if name.endswith(storage.PARTIAL) or (
                     step is not None and step not in steps):
                 os.remove(os.path.join(self.path, name))
-        names = ["model.ckpt-{}".format(step) for step in steps]
+        names = list(map(name_of, steps))
         storage.write_text(os.path.join(self.path, "checkpoint"), "".join(
             ['model_checkpoint_path: "{}"\n'.format(names[-1])]
             + ['all_model_checkpoint_paths: "{}"\n'.format(name)

@@ -8,6 +8,16 @@ KEEP = 3                                # of the newest, in each folder
 ENDINGS = (".data-00000-of-00001", ".json", ".index")
 
 
+def name_of(step):
+    """How the names of a checkpoint's files begin."""
+    return "model.ckpt-{}".format(step)
+
+
+def index_first(names):
+    """The order in which to remove files: what makes it count goes first."""
+    return sorted(names, key=lambda name: not name.endswith(ENDINGS[-1]))
+
+
 def step_of(name):
     """The step of a checkpoint's file; None if it is no such file."""
     match = re.match(r"^model\.ckpt-(\d+)\.", name)
@@ -27,4 +37,4 @@ def steps_in(folder):
 
 def prefix_in(folder, step):
     """Path of a checkpoint without its endings."""
-    return os.path.join(folder, "model.ckpt-{}".format(step))
+    return os.path.join(folder, name_of(step))

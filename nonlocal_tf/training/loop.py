@@ -122,9 +122,10 @@ class _Run:
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
-            session.run(self.graph.initialize)
             if found:
                 failure = self._restore()
+            else:
+                session.run(self.graph.initialize)
             if self.platform.size > 1:
                 self._start_as_rank_0(failure)
                 if self._is_done():

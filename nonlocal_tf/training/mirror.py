@@ -15,6 +15,8 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.checkpoint_files import (
     ENDINGS,
     KEEP,
+    index_first,
+    name_of,
     step_of,
     steps_among,
 )
@@ -183,7 +185,7 @@ class Results:
             "are in {}".format(self.url, aside))
 
     def _fetch_step(self, models, step):
-        names = ["model.ckpt-{}{}".format(step, end) for end in ENDINGS]
+        names = [name_of(step) + end for end in ENDINGS]
         say("Copying the checkpoint of step {} from {}".format(step, models))
         target = os.path.join(self.folder, "Model")
         os.makedirs(target, exist_ok=True)
@@ -284,8 +286,7 @@ class Results:
         models = storage.join(self.url, "Model/")
         names = self._list(models)
         kept = steps_among(names)[-KEEP:]
-        for name in sorted(names, key=lambda name: (
-                not name.endswith(".index"))):          # .index goes first
+        for name in index_first(names):
             step = step_of(name)
             if kept and step is not None and step < kept[0]:
                 self._cloud.remove(storage.join(models, name))
