@@ -1,8 +1,10 @@
 """Conv, BatchNorm and Dense as `tf.Module`s: the only place of variables.
 
-All are NHWC and float32, and run unchanged on TensorFlow 1.15, 2.6 and later:
-in a graph, and on TensorFlow 2 also eagerly and in `tf.function`. Variable
-names come from the modules' name scopes; they are a checkpoint's keys.
+All are NHWC, and run unchanged on TensorFlow 1.15, 2.6 and later: in a graph,
+and on TensorFlow 2 also eagerly and in `tf.function`. Variables are float32;
+`Conv` and `BatchNorm` compute in the type of their input, the statistics of
+the latter in float32 (arXiv:1710.03740, Sec. 3). Variable names come from the
+modules' name scopes; they are a checkpoint's keys.
 """
 
 import tensorflow as tf
@@ -15,14 +17,25 @@ EPSILON = 1e-5
 MOMENTUM = 0.99
 
 
-def variable(initial_value, name, trainable=True):
+def variable(initial_value, name, trainable=True, collections=None):
     """A resource variable on every TensorFlow.
 
     TensorFlow 1.15 would make a reference variable, whose buffer an optimizer
     overwrites while another operation may still read it.
     """
     return tf1.Variable(
-        initial_value, name=name, trainable=trainable, use_resource=True)
+        initial_value, name=name, trainable=trainable, use_resource=True,
+        collections=collections)
+
+
+def sizes(x):
+    """The shape as a list: an int where it is known, else a scalar tensor."""
+    static = x.shape.as_list()
+    if None not in static:
+        return static
+    dynamic = tf.shape(x)
+    return [dynamic[axis] if size is None else size
+            for axis, size in enumerate(static)]
 
 
 def warm_up_momentum(step, limit=MOMENTUM):
@@ -79,12 +92,13 @@ class Conv(tf.Module):
 
 def conv2d(x, kernel, bias=None, stride=1):
     """The product of `Conv`, for a kernel [k, k, C, K] that is given."""
+    kernel = tf.cast(kernel, x.dtype)
     pad = int(kernel.shape[0]) // 2
     if pad and stride > 1:
         x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     padding = "SAME" if stride == 1 else "VALID"       # SAME is even here
     x = tf1.nn.conv2d(x, kernel, [1, stride, stride, 1], padding)
-    return x if bias is None else tf.nn.bias_add(x, bias)
+    return x if bias is None else tf.nn.bias_add(x, tf.cast(bias, x.dtype))
 
 
 class BatchNorm(tf.Module):

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from nonlocal_tf.architecture import INSTANTIATIONS
-from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, conv2d
+from nonlocal_tf.attention import attend, attend_in_chunks
+from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, conv2d, sizes
 
 # Start of theta, phi and g in the authors' released code. He's would make the
 # scores of a ResNet's large activations so wide that the softmax is one-hot.
@@ -35,6 +36,10 @@ class NonLocalBlock(tf.Module):
       fused: read x once, by one convolution with the kernels of theta, phi
         and g side by side; False makes three.
       momentum: of the batch norm; see `layers.BatchNorm`.
+      affinity_limit: bytes. Where the float32 affinity [B, N, M] would take
+        more, or sizes are unknown, it is computed for some queries at a time,
+        and once more for the gradient: exact, in memory that is linear in N.
+        None: always the whole matrix.
     Raises:
       ValueError: `instantiation` is none of the four, or a width is not
         positive.
@@ -43,7 +48,7 @@ class NonLocalBlock(tf.Module):
     def __init__(self, channels, inner_channels=None,
                  instantiation="embedded_gaussian", sub_sample=False,
                  scale=False, fused=True, momentum=MOMENTUM,
-                 name="non_local"):
+                 affinity_limit=None, name="non_local"):
         super().__init__(name=name)
         if instantiation not in INSTANTIATIONS:
             raise ValueError("instantiation must be one of {}, not {!r}".format(
@@ -60,6 +65,7 @@ class NonLocalBlock(tf.Module):
         self.sub_sample = sub_sample
         self.scale = scale
         self.fused = fused
+        self.affinity_limit = affinity_limit
         with self.name_scope:
             self._make_parts(momentum)
 
@@ -87,8 +93,10 @@ class NonLocalBlock(tf.Module):
         """Applies the block.
 
         Args:
-          x: float32 [B, T, C], [B, H, W, C] or [B, T, H, W, C]; any size but
-            C may be unknown.
+          x: [B, T, C], [B, H, W, C] or [B, T, H, W, C]; any size but C may be
+            unknown. float32; or bfloat16 or float16, in which all but the
+            softmax, the mean over keys and batch norm's statistics is
+            computed then.
           is_training: whether batch norm uses the batch's statistics.
           return_affinity: also return f / C(x).
         Returns:
@@ -109,10 +117,10 @@ class NonLocalBlock(tf.Module):
             y, affinity = self._attend(
                 _tokens(queries, frames), _tokens(keys, frames),
                 _tokens(values, frames), return_affinity)
-            y = tf.reshape(y, [-1] + _sizes(images)[1:3]
+            y = tf.reshape(y, [-1] + sizes(images)[1:3]
                            + [self.inner_channels])
             z = self.norm(self.out(y), is_training=is_training)
-            z = x + tf.reshape(z, _inferred(_sizes(x)))
+            z = x + tf.reshape(z, _inferred(sizes(x)))
             return (z, affinity) if return_affinity else z
 
     def _embed(self, images):
@@ -134,43 +142,55 @@ class NonLocalBlock(tf.Module):
 
     def _attend(self, queries, keys, values, need_affinity):
         """y [B, N, K] and, where it was computed, the affinity [B, N, M]."""
-        count = _sizes(keys)[1]                                # M
         if self.instantiation == "dot_product":
-            queries = self._scaled(queries) / tf.cast(count, tf.float32)
+            keys = _over_their_number(keys)
             if not need_affinity and _linear_is_cheaper(queries, keys):
                 context = tf.matmul(keys, values, transpose_a=True)  # [B, K, K]
-                return tf.matmul(queries, context), None
-            affinity = tf.matmul(queries, keys, transpose_b=True)
-        elif self.instantiation == "concatenation":
-            affinity = self._pair_scores(queries, keys)
-            affinity = affinity / tf.cast(count, tf.float32)
-        else:
-            scores = tf.matmul(
-                self._scaled(queries), keys, transpose_b=True)  # [B, N, M]
-            affinity = tf.nn.softmax(scores)                # rows sum to 1
-        return tf.matmul(affinity, values), affinity
+                return tf.matmul(self._scaled(queries), context), None
+        if self.instantiation == "concatenation":
+            queries = self.theta_score(tf.expand_dims(queries, 2))
+            keys = self.phi_score(tf.expand_dims(keys, 2))  # [B, M, 1, 1]
+            queries, keys = tf.squeeze(queries, 3), tf.squeeze(keys, 3)
+        if need_affinity or not self._is_too_large(queries, keys):
+            return attend(self._affinity, queries, keys, values)
+        return attend_in_chunks(self._affinity, queries, keys, values), None
+
+    def _affinity(self, queries, keys):
+        """f / C(x), [B, N, M]; each row from its own query alone."""
+        dtype = queries.dtype
+        if self.instantiation == "concatenation":
+            scores = tf.nn.relu(
+                queries + tf.transpose(keys, [0, 2, 1]))    # Eq. 5
+            if self.scale:
+                scores *= self.inner_channels ** -0.5
+            return _over_their_number(scores, axis=2)
+        if self.instantiation == "dot_product":
+            return tf.matmul(self._scaled(queries), keys, transpose_b=True)
+        if dtype == tf.float16:
+            # Their product may be beyond float16's 65504.
+            queries, keys = [tf.cast(x, tf.float32) for x in (queries, keys)]
+        scores = tf.matmul(self._scaled(queries), keys, transpose_b=True)
+        affinity = tf.nn.softmax(tf.cast(scores, tf.float32))
+        return tf.cast(affinity, dtype)                     # rows sum to 1
 
     def _scaled(self, queries):
         width = queries.shape.as_list()[-1]
         return queries * width ** -0.5 if self.scale else queries
 
-    def _pair_scores(self, theta, phi):
-        """ReLU(w_f . [theta_i, phi_j]), [B, N, M]; Eq. 5."""
-        rows = self.theta_score(tf.expand_dims(theta, 2))   # [B, N, 1, 1]
-        columns = self.phi_score(tf.expand_dims(phi, 2))    # [B, M, 1, 1]
-        scores = tf.nn.relu(tf.squeeze(rows, 3) + tf.transpose(
-            tf.squeeze(columns, 3), [0, 2, 1]))             # [B, N, M]
-        return scores * self.inner_channels ** -0.5 if self.scale else scores
+    def _is_too_large(self, queries, keys):
+        """Whether the affinity exceeds its limit, or may do so."""
+        if self.affinity_limit is None:
+            return False
+        batch, n = queries.shape.as_list()[:2]
+        m = keys.shape.as_list()[1]
+        return None in (batch, n, m) or (
+            4 * batch * n * m > self.affinity_limit)
 
 
-def _sizes(x):
-    """The shape as a list: an int where it is known, else a scalar tensor."""
-    static = x.shape.as_list()
-    if None not in static:
-        return static
-    dynamic = tf.shape(x)
-    return [dynamic[axis] if size is None else size
-            for axis, size in enumerate(static)]
+def _over_their_number(x, axis=1):
+    """x over the number of keys, which lie along `axis`, in float32."""
+    count = tf.cast(sizes(x)[axis], tf.float32)             # M
+    return tf.cast(tf.cast(x, tf.float32) / count, x.dtype)
 
 
 def _inferred(sizes):
@@ -184,13 +204,13 @@ def _as_images(x):
         return tf.expand_dims(x, 2), 1                      # [B, T, 1, C]
     if x.shape.rank == 4:
         return x, 1
-    _, frames, height, width, channels = _sizes(x)
+    _, frames, height, width, channels = sizes(x)
     return tf.reshape(x, [-1, height, width, channels]), frames
 
 
 def _tokens(images, frames):
     """[B T, H, W, K] -> [B, T H W, K]."""
-    _, height, width, channels = _sizes(images)
+    _, height, width, channels = sizes(images)
     return tf.reshape(images, [-1, frames * height * width, channels])
 
 

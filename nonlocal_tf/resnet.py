@@ -113,6 +113,10 @@ class ResNet(tf.Module):
       instantiation, sub_sample, scale, fused: see `NonLocalBlock`.
       image_size: rows and columns to which 28x28 is padded with zeros.
       momentum: of batch norm; see `layers.BatchNorm`.
+      affinity_limit: see `NonLocalBlock`.
+      compute_dtype: float32, bfloat16 or float16, in which all between the
+        padded image and the mean over positions is computed, but for the
+        softmax and batch norm's statistics; variables stay float32.
       base_width: width of res2's 3x3 convolutions; 64 in the paper. Smaller
         makes a thin network for tests.
     Raises:
@@ -123,7 +127,8 @@ class ResNet(tf.Module):
     def __init__(self, resnet_size=50, placement=None, inner_ratio=0.5,
                  instantiation="embedded_gaussian", sub_sample=False,
                  scale=False, fused=True, image_size=224, momentum=MOMENTUM,
-                 base_width=64, name="resnet"):
+                 base_width=64, affinity_limit=None,
+                 compute_dtype=tf.float32, name="resnet"):
         super().__init__(name=name)
         if resnet_size not in DEPTHS:
             raise ValueError("resnet_size must be one of {}, not {!r}".format(
@@ -134,11 +139,12 @@ class ResNet(tf.Module):
         placement = TEN_BLOCKS if placement is None else placement
         check_placement(placement, resnet_size)
         self.image_size = image_size
+        self.compute_dtype = tf.as_dtype(compute_dtype)
 
         def make_block(channels, name):
             return NonLocalBlock(
                 channels, max(1, int(channels * inner_ratio)), instantiation,
-                sub_sample, scale, fused, momentum, name=name)
+                sub_sample, scale, fused, momentum, affinity_limit, name=name)
 
         with self.name_scope:
             self.stem = Conv(1, base_width, 7, 2, name="stem")
@@ -169,10 +175,12 @@ class ResNet(tf.Module):
           logits, float32 [B, 10].
         """
         with self.name_scope:
-            x = self.stem(pad_digits(images, self.image_size))
+            images = pad_digits(images, self.image_size)
+            x = self.stem(tf.cast(images, self.compute_dtype))
             for stage in self.stages:
                 x = stage(x, is_training=is_training)
             x = tf.nn.relu(self.norm(x, is_training=is_training))
+            x = tf.cast(x, tf.float32)
             return self.dense(tf.reduce_mean(x, axis=[1, 2]))
 
 

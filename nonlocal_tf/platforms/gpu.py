@@ -4,6 +4,8 @@ import os
 
 import tensorflow as tf
 
+from nonlocal_tf.platforms import machine, precision
+
 tf1 = tf.compat.v1
 
 
@@ -12,28 +14,57 @@ class Platform:
 
     Args:
       config: a `TrainConfig`.
+    Raises:
+      UserError: its precision cannot be had here.
 
     Attributes:
       rank, size: which of how many processes this is.
       rates_steps: whether an epoch's line ends in steps a second, as the
         known system's does on an NPU, and not in seconds.
+      device: "CPU", "GPU" or "NPU".
     """
 
     rank, size = 0, 1
     rates_steps = False
 
     def __init__(self, config):
-        del config
+        self._config = config
+        self._threads = config.threads or machine.cores()
+        with tf1.Session(graph=tf.Graph(),
+                         config=self.session_config()) as session:
+            self._gpus = [device for device in session.list_devices()
+                          if device.device_type == "GPU"]
+        self.device = "GPU" if self._gpus else "CPU"
+        precision.check(config.precision, self.device)
 
     def session_config(self):
-        """ConfigProto that takes GPU memory as it is needed."""
-        config = tf1.ConfigProto(allow_soft_placement=True)
+        """ConfigProto: the threads, and GPU memory as it is needed."""
+        config = tf1.ConfigProto(
+            allow_soft_placement=True,
+            intra_op_parallelism_threads=self._threads,
+            inter_op_parallelism_threads=self._threads)
         config.gpu_options.allow_growth = True
+        if self._config.xla:
+            options = config.graph_options.optimizer_options
+            options.global_jit_level = options.ON_2
         return config
 
+    def free_memory(self):
+        """Bytes that a step may take; None where that is not known."""
+        if self._gpus:
+            return min(gpu.memory_limit_bytes for gpu in self._gpus)
+        return machine.free_memory()
+
+    def peak_memory(self):
+        """The most bytes that were taken so far; None if unknown."""
+        return None if self._gpus else machine.peak_memory()
+
     def wrap_optimizer(self, optimizer):
-        """The optimizer itself: one process has no gradients to average."""
-        return optimizer
+        """The optimizer, with a loss scale where float16 needs one."""
+        if self._config.precision != "mixed_float16":
+            return optimizer
+        return tf1.train.experimental.MixedPrecisionLossScaleOptimizer(
+            optimizer, tf1.train.experimental.DynamicLossScale())
 
     def sum_over_ranks(self, tensor):
         """The tensor's sum over all processes."""
@@ -44,12 +75,12 @@ class Platform:
         del variables
         return tf.no_op()
 
-    def describe(self, session):
+    def describe(self):
         """The device, for the first line of a report."""
-        if any(device.device_type == "GPU"
-               for device in session.list_devices()):
+        if self._gpus:
             return "GPU"
-        return "CPU" + (
+        text = "CPU, {} threads".format(self._threads)
+        return text + (
             ", although an NVIDIA device is there: pip install "
             "'tensorflow[and-cuda]'" if os.path.exists("/dev/nvidia0") else "")
 

@@ -28,6 +28,7 @@ class Platform:
     """
 
     rates_steps = True
+    device = "NPU"
 
     def __init__(self, config):
         self._config = config
@@ -91,9 +92,16 @@ class Platform:
             [variable.read_value() for variable in variables], 0)
         return tf.group(*map(tf1.assign, variables, values))
 
-    def describe(self, session):
+    def free_memory(self):
+        """Of the card: not known here."""
+        return None
+
+    def peak_memory(self):
+        """Of the card: not known here."""
+        return None
+
+    def describe(self):
         """The device, for the first line of a report."""
-        del session
         return "NPU {}, rank {} of {}, by {}".format(
             0 if self._device is None else self._device, self.rank, self.size,
             self._adapter.__name__)

@@ -1,5 +1,7 @@
 """What every trainer script does around `train`."""
 
+import os
+
 from nonlocal_tf import command
 
 
@@ -47,4 +49,21 @@ def push(arguments, program):
 
 def _parse(arguments, program, description, platform):
     from nonlocal_tf.training.flags import parse_flags  # imports NumPy
-    return parse_flags(arguments, program, description, platform)
+    config = parse_flags(arguments, program, description, platform)
+    if config.platform == "gpu":
+        _tune(config, os.environ)
+    return config
+
+
+def _tune(config, environ):
+    """What TensorFlow reads from the environment when it is imported.
+
+    TensorFlow 2.5 to 2.8 have oneDNN and do not use it by themselves: 2.6.5
+    trains five times as fast with it.
+    """
+    environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if config.xla:
+        flag = "--tf_xla_cpu_global_jit"
+        flags = environ.get("TF_XLA_FLAGS", "")
+        if flag not in flags:
+            environ["TF_XLA_FLAGS"] = (flags + " " + flag).strip()

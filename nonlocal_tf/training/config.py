@@ -19,6 +19,8 @@ from nonlocal_tf.storage import is_remote
 
 NPU = "for --platform npu"              # heads these flags in --help
 CLOUD = "where it runs"
+SPEED = "speed and memory"
+PRECISIONS = ("float32", "bfloat16", "mixed_float16")
 
 
 def _setting(default, text, aliases=(), choices=None, fixed=False, group=""):
@@ -26,6 +28,10 @@ def _setting(default, text, aliases=(), choices=None, fixed=False, group=""):
     return dataclasses.field(default=default, metadata={
         "help": text, "aliases": aliases, "choices": choices, "fixed": fixed,
         "group": group})
+
+
+def _speed(default, text, choices=None, fixed=False):
+    return _setting(default, text, choices=choices, fixed=fixed, group=SPEED)
 
 
 def _npu(default, text, choices=None, fixed=False):
@@ -38,7 +44,8 @@ _RANGES = (
     ("epoch", 1, 1000000), ("batch_size", 1, 1000000),
     ("image_size", 28, 4096), ("base_width", 1, 1024),
     ("max_steps", 0, 10 ** 12), ("log_steps", 1, 10 ** 9),
-    ("seed", 0, 2 ** 32 - 1),
+    ("seed", 0, 2 ** 32 - 1), ("affinity_mb", 0, 10 ** 7),
+    ("threads", 0, 10000),
 )
 
 
@@ -102,6 +109,26 @@ class TrainConfig:
     log_steps: int = _setting(
         10, "steps between records in metrics.jsonl and TensorBoard")
     num_gpus: int = _setting(1, "GPUs; only 1 for now (0 counts as 1)")
+    precision: str = _speed(
+        "float32", "in which layers compute; variables, softmax, batch norm's "
+        "statistics and the loss are float32. bfloat16: newer CPUs and GPUs; "
+        "mixed_float16: GPUs, with a loss scale that adapts",
+        choices=PRECISIONS, fixed=True)
+    micro_batch: str = _speed(
+        "auto", "images that are in memory at a time, a divisor of "
+        "--batchsize; gradients are summed over these parts, batch norm sees "
+        "each by itself. auto: the most that fits")
+    affinity_mb: int = _speed(
+        256, "MiB of pairwise affinities [B, N, M] of one block, beyond which "
+        "they are computed for some queries at a time; 0: never do that")
+    plain: bool = _speed(
+        False, "leave out what is faster than TensorFlow's own, and equal: "
+        "joint convolutions, filters' gradients as matrix products, "
+        "affinities in parts")
+    threads: int = _speed(
+        0, "of the CPU; 0: as many cores as there are, or a container grants")
+    xla: bool = _speed(
+        False, "compile with XLA; slower on the CPUs that were measured")
     platform: str = _setting(
         "gpu", "npu: Ascend, by its TensorFlow adapter; gpu: a GPU where there "
         "is one, else the CPU", choices=("gpu", "npu"), group=CLOUD)
@@ -166,10 +193,25 @@ class TrainConfig:
             raise _bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
         self.placement()
+        self._check_micro_batch()
+        if self.platform == "npu" and self.precision != "float32":
+            raise _bad("precision", "float32 on an NPU, whose own choice is "
+                       "--precision_mode", self.precision)
         if not (self.loss_scale_value >= 1
                 and math.isfinite(self.loss_scale_value)):
             raise _bad("loss_scale_value", "1 or more", self.loss_scale_value)
         object.__setattr__(self, "npu_option", tuple(self.npu_option))
+
+    def _check_micro_batch(self):
+        text = str(self.micro_batch)
+        if text == "auto":
+            return
+        if not (re.match(r"^[0-9]{1,7}$", text) and int(text)
+                and self.batch_size % int(text) == 0):
+            raise _bad(
+                "micro_batch", "auto, or a divisor of --batchsize {}, such as "
+                "{}".format(self.batch_size, ", ".join(
+                    map(str, divisors(self.batch_size)[:6]))), repr(text))
 
     def _check_folder(self, name):
         """TensorFlow reads some signs in a path as a pattern."""
@@ -180,6 +222,16 @@ class TrainConfig:
         if name == "train_url" and (not value or set("[]*?\\\n") & set(value)):
             raise _bad(name, "a folder's name without [ ] * ? \\",
                        repr(value))
+
+    def part_size(self):
+        """Images in memory at a time; None while that is to be chosen."""
+        return None if self.micro_batch == "auto" else int(self.micro_batch)
+
+    def affinity_limit(self):
+        """Bytes; see `NonLocalBlock`. None where it is never split."""
+        if self.plain or self.platform == "npu" or not self.affinity_mb:
+            return None
+        return self.affinity_mb * 2 ** 20
 
     def mirrors(self):
         """Base URLs to try first for a download."""
@@ -220,6 +272,11 @@ class TrainConfig:
                  if field.metadata["fixed"]}
         fixed["non_local"] = format_placement(self.placement())
         return fixed
+
+
+def divisors(number):
+    """The divisors of a positive number, descending."""
+    return [each for each in range(number, 0, -1) if number % each == 0]
 
 
 def _bad(name, required, value):

@@ -1,5 +1,6 @@
 """The graph of a training run: one network, a training and a test tower."""
 
+import contextlib
 import math
 
 import tensorflow as tf
@@ -7,31 +8,42 @@ import tensorflow as tf
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
 from nonlocal_tf.resnet import ResNet
+from nonlocal_tf.training.gradients import by_matrix_product
 
 tf1 = tf.compat.v1
+
+COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16,
+                  "mixed_float16": tf.float16}
 
 
 class TrainGraph:
     """Builds the training graph into the default graph.
 
     Batch sizes are static, since an NPU compiles for each shape. Both towers
-    read the same variables.
+    read the same variables. Where a step takes several parts, `accumulate`
+    takes all but the last, which `train_op` takes; their gradients, loss and
+    statistics are means over equal parts, as of the whole batch, but for
+    batch norm, which sees each part by itself.
 
     Args:
-      config: a `TrainConfig`.
+      config: a `TrainConfig` with a part size.
       total_steps: steps of the whole run, over which a cosine falls.
       platform: a `Platform` of `nonlocal_tf.platforms`.
 
     Attributes:
-      images: placeholder, uint8 [B, 28, 28, 1].
-      labels: placeholder, int32 [B].
+      images: placeholder, uint8 [P, 28, 28, 1]; P is the size of a part, and
+        of the batch where a step has one part.
+      labels: placeholder, int32 [P].
+      parts: B / P, of each step.
       step: variable, int64 scalar: steps done.
+      accumulate: operation: a part's gradients and sums are kept; batch
+        norm's statistics move.
       train_op: one step of Adam, of batch norm's statistics and of `step`.
       totals: float32 [4], over all processes: mean cross entropy of the step
         in training mode, images classified right, and the sums of `wishes`.
       wishes: placeholder, float32 [2], 0 where it is not fed: whether this
         process wants to stop, and to save, after the step.
-      test_losses, test_predictions: float32 [B] and int32 [B], in inference
+      test_losses, test_predictions: float32 [P] and int32 [P], in inference
         mode.
       addends, sums: placeholder, float32 [3], and its sum over all processes.
       start, agreed_start: placeholder, int32 [3], and what rank 0 fed.
@@ -40,46 +52,85 @@ class TrainGraph:
       average_statistics: operation: batch norm's moving statistics become
         their means over all processes, each of which has its own.
       weights_norm: float32 scalar, not finite if any weight is not.
+      initialize, prepare: operations: first values of every variable; of
+        those that no checkpoint holds.
       saver: of every variable, Adam's included.
     """
 
     def __init__(self, config, total_steps, platform):
         tf1.set_random_seed(config.seed)
-        shape = [config.batch_size, DIGIT_SIZE, DIGIT_SIZE, 1]
+        size = config.part_size()
+        self.parts = config.batch_size // size
+        shape = [size, DIGIT_SIZE, DIGIT_SIZE, 1]
         self.images = tf1.placeholder(tf.uint8, shape, "images")
         self.labels = tf1.placeholder(tf.int32, shape[:1], "labels")
         self.step = variable(
             tf.zeros([], tf.int64), "global_step", trainable=False)
-        self.network = make_network(config, warm_up_momentum(self.step))
+        self.network = make_network(
+            config, warm_up_momentum(self.step), for_training=True)
+        self._kept = []
         self._build_training(config, total_steps, platform)
         self._build_test()
         self._build_agreement(platform)
         self.weights_norm = tf.linalg.global_norm(
             self.network.trainable_variables)
         self.initialize = tf1.global_variables_initializer()
+        self.prepare = tf1.variables_initializer(self._kept)
         self.saver = tf1.train.Saver(
             tf1.global_variables(), max_to_keep=0)     # checkpoint.py prunes
 
     def _build_training(self, config, total_steps, platform):
-        logits = self.network(self.images, is_training=True)
-        loss = tf.reduce_mean(_cross_entropy(logits, self.labels))
-        correct = tf.reduce_sum(tf.cast(
-            tf.equal(_classes(logits), self.labels), tf.float32))
+        loss, correct = self._build_tower(config, platform)
+        optimizer = platform.wrap_optimizer(tf1.train.AdamOptimizer(
+            learning_rate(config, self.step, total_steps)))
+        pairs = optimizer.compute_gradients(
+            loss, self.network.trainable_variables)
+        values = [gradient for gradient, _ in pairs] + [loss, correct]
+        updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
+        self.accumulate = tf.no_op()
+        if self.parts > 1:
+            values = self._accumulated(values, updates)
+        gradients, loss, correct = values[:-2], values[-2], values[-1]
         self.wishes = tf1.placeholder_with_default([0.0, 0.0], [2], "wishes")
         self.totals = platform.sum_over_ranks(tf.concat(
             [[loss / platform.size, correct], self.wishes], 0))
-        optimizer = platform.wrap_optimizer(tf1.train.AdamOptimizer(
-            learning_rate(config, self.step, total_steps)))
-        gradients = optimizer.compute_gradients(
-            loss, self.network.trainable_variables)
-        updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
         with tf.control_dependencies(updates):
-            applied = optimizer.apply_gradients(gradients)
+            applied = optimizer.apply_gradients(zip(
+                gradients, [variable for _, variable in pairs]))
         # A step that a loss scale skips is one nevertheless: the next has
-        # other images.
-        with tf.control_dependencies([applied]):
-            self.train_op = tf.group(tf1.assign_add(
-                self.step, tf.ones([], tf.int64)))
+        # other images. `totals` is read before what was kept is cleared.
+        done = [applied, self.totals] if self._kept else [applied]
+        with tf.control_dependencies(done):
+            self.train_op = tf.group(
+                tf1.assign_add(self.step, tf.ones([], tf.int64)),
+                *[tf1.assign(kept, tf.zeros_like(kept))
+                  for kept in self._kept])
+
+    def _build_tower(self, config, platform):
+        """Mean cross entropy and the number of right ones, in training."""
+        fast = platform.device == "CPU" and not config.plain
+        with by_matrix_product() if fast else contextlib.nullcontext():
+            logits = self.network(self.images, is_training=True)
+        return tf.reduce_mean(_cross_entropy(logits, self.labels)), (
+            tf.reduce_sum(tf.cast(
+                tf.equal(_classes(logits), self.labels), tf.float32)))
+
+    def _accumulated(self, values, updates):
+        """Means over a step's parts of gradients and loss; the last, a sum.
+
+        What is kept of earlier parts is in local variables, which no
+        checkpoint holds: it ends between two steps.
+        """
+        self._kept = [variable(
+            tf.zeros(value.shape), "kept_{}".format(index), trainable=False,
+            collections=[tf1.GraphKeys.LOCAL_VARIABLES])
+            for index, value in enumerate(values)]
+        self.accumulate = tf.group(*updates + [
+            tf1.assign_add(kept, value)
+            for kept, value in zip(self._kept, values)])
+        sums = [kept.read_value() + value
+                for kept, value in zip(self._kept, values)]
+        return [each / self.parts for each in sums[:-1]] + [sums[-1]]
 
     def _build_test(self):
         logits = self.network(self.images, is_training=False)
@@ -113,13 +164,25 @@ class TrainGraph:
         return tf.group(*map(tf1.assign, statistics, means))
 
 
-def make_network(config, momentum=MOMENTUM):
-    """The `ResNet` that a `TrainConfig` describes."""
+def make_network(config, momentum=MOMENTUM, for_training=False):
+    """The `ResNet` that a `TrainConfig` describes.
+
+    Args:
+      config: a `TrainConfig`.
+      momentum: of batch norm.
+      for_training: in the config's precision, by its fast paths and within
+        its memory; else in float32 by operations that a compiler for NPUs
+        knows, for a frozen graph.
+    """
+    chosen = dict(
+        compute_dtype=COMPUTE_DTYPES[config.precision],
+        affinity_limit=config.affinity_limit(), fused=not config.plain
+    ) if for_training else {}
     return ResNet(
         config.resnet_size, config.placement(), config.inner_ratio,
         config.instantiation, config.sub_sample, config.scale,
         image_size=config.image_size, base_width=config.base_width,
-        momentum=momentum)
+        momentum=momentum, **chosen)
 
 
 def learning_rate(config, step, total_steps):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.training import messages
+from nonlocal_tf.training import messages, need, plan
 from nonlocal_tf.training.checkpoint import CheckpointFolder, check_settings
 from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
@@ -119,9 +119,11 @@ class _Run:
             failure = error                     # the others are waiting
         if found and self._is_done() and self.platform.size == 1:
             return self._nothing_to_do()
+        self._fit_into_memory(found)
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
+            session.run(self.graph.prepare)
             if found:
                 failure = self._restore()
             else:
@@ -135,6 +137,19 @@ class _Run:
                 with Interrupt() as self.interrupt:
                     self._run_epochs()
         return self._finish()
+
+    def _fit_into_memory(self, found):
+        """Chooses the images that are in memory at a time.
+
+        Of several processes each takes the whole batch: none knows more.
+        """
+        alone = self.platform.size == 1
+        earlier = alone and found and found["config"].get(
+            "micro_batch", str(self.config.batch_size))
+        size = plan.part_size(
+            self.config, self.platform.free_memory() if alone else None,
+            int(earlier) if earlier else None)
+        self.config = dataclasses.replace(self.config, micro_batch=str(size))
 
     def _find_checkpoint(self):
         """Takes step and progress from the newest one; returns its note."""
@@ -150,7 +165,8 @@ class _Run:
         note = self.folder.note(steps[-1])
         # Checkpoints of earlier versions are of one process, unscaled.
         check_settings(prefix, dict(
-            {"ranks": 1, "loss_scale": "none"}, **note["fixed"]), self.fixed)
+            {"ranks": 1, "loss_scale": "none", "precision": "float32"},
+            **note["fixed"]), self.fixed)
         self.step = note["step"]
         self.progress = Progress(**note["progress"])
         return note
@@ -194,13 +210,30 @@ class _Run:
         self.report.settings(config.as_dict())
         self.report.line(messages.network(
             config, self.graph.network.parameters(),
-            self.platform.describe(self.session)))
+            self.platform.describe()))
         self.report.line(messages.work(
             config, self.data, self.epoch_steps, self.platform.size))
         if found:
             self.report.line(messages.going_on(
                 self.folder.prefix(self.step), self.progress.epoch,
                 config.as_dict(), found["config"]))
+        self._foretell()
+
+    def _foretell(self):
+        """What the run will take, before it begins."""
+        free = self.platform.free_memory()
+        if free is None:
+            return
+        config = self.config
+        seconds = plan.seconds_per_image(
+            config, self.platform.session_config()) * config.batch_size
+        left = seconds * (self.last_step - self.step)
+        self.report.line(messages.estimate(
+            config, need.memory(config, config.part_size()), free,
+            seconds * min(self.epoch_steps, self.last_step - self.step), left))
+        too_long = plan.too_long(config, left)
+        if too_long:
+            self.report.line(too_long)
 
     def _stops(self):
         """Whether a signal came; of several processes all stop together."""
@@ -225,7 +258,7 @@ class _Run:
             if self.progress.steps == self.epoch_steps:
                 tested = evaluate(
                     self.session, self.graph, self.data,
-                    self.config.batch_size, self.platform,
+                    self.config.part_size(), self.platform,
                     self._go_on_testing)
                 if tested:
                     self._end_epoch(tested)
@@ -251,10 +284,16 @@ class _Run:
     def _train_step(self, images, labels):
         began = time.monotonic()
         graph, progress = self.graph, self.progress
-        _, totals = self.session.run([graph.train_op, graph.totals], {
-            graph.images: images, graph.labels: labels,
-            graph.wishes: [self.interrupt.signal is not None,
-                           self.platform.rank == 0 and self._is_save_due()]})
+        *earlier, last = [
+            {graph.images: part, graph.labels: part_labels}
+            for part, part_labels in zip(np.split(images, graph.parts),
+                                         np.split(labels, graph.parts))]
+        for feed in earlier:
+            self.session.run(graph.accumulate, feed)
+        last[graph.wishes] = [
+            self.interrupt.signal is not None,
+            self.platform.rank == 0 and self._is_save_due()]
+        _, totals = self.session.run([graph.train_op, graph.totals], last)
         loss, correct, stopping, saving = map(float, totals)
         if not math.isfinite(loss):
             raise messages.bad_loss(
@@ -271,8 +310,8 @@ class _Run:
 
     def _say_how_it_started(self, seconds):
         self.first_step = False
-        self.report.line("First step: {:.1f} s, TensorFlow's start "
-                         "included".format(seconds))
+        self.report.line(messages.first_step(
+            seconds, self.platform.peak_memory()))
         verdict = self.platform.verdict(self.output)
         if verdict:
             self.report.line(verdict)

@@ -6,6 +6,8 @@ from nonlocal_tf import storage
 from nonlocal_tf.architecture import format_placement
 from nonlocal_tf.errors import UserError
 
+GIB = 2.0 ** 30
+
 
 def network(config, parameters, device):
     """The first line: network, size, device."""
@@ -26,11 +28,29 @@ def work(config, data, epoch_steps, ranks):
                     if ranks > 1 else ""))
 
 
+def estimate(config, memory, free, epoch_seconds, seconds):
+    """What the run is thought to need: bytes, and seconds of training."""
+    size, parts = config.part_size(), ""
+    if size < config.batch_size:
+        parts = ", {} of {} images at a time".format(size, config.batch_size)
+    return ("Estimate: {:.1f} GiB of memory{} ({:.1f} GiB free); {} an epoch, "
+            "{} in all".format(memory / GIB, parts, free / GIB,
+                               duration(epoch_seconds), duration(seconds)))
+
+
+def first_step(seconds, peak):
+    """After the first step; `peak` is the most memory in bytes, or None."""
+    return "First step: {:.1f} s, TensorFlow's start included{}".format(
+        seconds, "; at most {:.1f} GiB of memory so far".format(peak / GIB)
+        if peak else "")
+
+
 def going_on(prefix, epoch, now, before):
     """After a resume; `now` and `before` are the settings of both runs."""
     changed = ["{} {} (was {})".format(name, value, before[name])
                for name, value in sorted(now.items())
-               if name in ("epoch", "learning_rate", "lr_schedule")
+               if name in ("epoch", "learning_rate", "lr_schedule",
+                           "micro_batch")
                and before.get(name, value) != value]
     return "Going on from {}, epoch {}{}".format(
         prefix, epoch, "; changed: " + ", ".join(changed) if changed else "")
@@ -77,12 +97,14 @@ def stopped(by_max_steps, step_number, total_steps, within_epoch):
 
 
 def duration(seconds):
-    """Seconds as "45 s", "12 min" or "3 h 05 min"."""
+    """Seconds as "45 s", "12 min", "3 h 05 min" or "2.5 days"."""
     if seconds < 100:
         return "{:.0f} s".format(seconds)
     minutes = int(round(seconds / 60))
     if minutes < 100:
         return "{} min".format(minutes)
+    if minutes >= 48 * 60:
+        return "{:.1f} days".format(minutes / (24 * 60))
     return "{} h {:02d} min".format(minutes // 60, minutes % 60)
 
 
@@ -122,9 +144,10 @@ def refused(error, config):
                 config.train_url, error))
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
         return UserError(
-            "A step must fit into memory; {} images of {} pixels do not. "
-            "Lower --batchsize or --image_size.".format(
-                config.batch_size, config.image_size))
+            "A step must fit into memory; {} images of {} pixels at a time do "
+            "not. Lower --micro_batch, --batchsize or --image_size.".format(
+                config.batch_size if config.micro_batch == "auto"
+                else config.micro_batch, config.image_size))
     return UserError(
         "TensorFlow stopped with {}: {} Give the same command again to go on "
         "from the newest checkpoint.".format(

@@ -1,0 +1,127 @@
+"""What a run needs, from the network's shapes alone: memory and operations."""
+
+from typing import NamedTuple
+
+from nonlocal_tf.architecture import DEPTHS, STAGES
+
+_EXPANSION = 4                          # as in resnet.py
+_MIB = 2 ** 20
+# What a process takes besides the network, in bytes: Python, TensorFlow, its
+# kernels' buffers, the graph.
+_PROCESS = 800 * _MIB
+# Weight, gradient, Adam's two means.
+_COPIES = 4
+# Maps that are alive for a moment, over those that are kept.
+_PASSING = 1.1
+
+
+class Layer(NamedTuple):
+    """A bottleneck, a non-local block, or what is around them.
+
+    Named by its stage. Of one image: numbers that the gradient needs later, those that are
+    float32 in every precision, and operations of the forward pass (products
+    and sums, two for a multiply-add). Then the trainable parameters.
+    """
+
+    name: str
+    kept: int
+    kept_float32: int
+    flops: int
+    parameters: int
+
+
+def layers(config, part_size=1):
+    """Yields every `Layer` of a `TrainConfig`'s network, in its order."""
+    width, side = config.base_width, _halved(config.image_size)
+    yield Layer("stem", width * side ** 2, 0, 98 * width * side ** 2,
+                49 * width)
+    channels = width
+    for index, stage in enumerate(STAGES):
+        width = config.base_width * 2 ** index
+        after = config.placement().get(stage, ())
+        for place in range(DEPTHS[config.resnet_size][index]):
+            first = place == 0
+            yield _bottleneck(stage, side, channels, width, first)
+            side = _halved(side) if first else side
+            channels = _EXPANSION * width
+            if place in after:
+                yield _non_local(config, part_size, stage, side, channels)
+    yield Layer("dense", channels * side ** 2, channels * side ** 2,
+                20 * channels, 12 * channels + 10)
+
+
+def flops_per_image(config):
+    """Of the forward pass; a training step takes three times as many."""
+    return sum(layer.flops for layer in layers(config))
+
+
+def parameters(config):
+    """Trainable ones."""
+    return sum(layer.parameters for layer in layers(config))
+
+
+def memory(config, part_size):
+    """Bytes that training takes at its peak, on a CPU.
+
+    Args:
+      config: a `TrainConfig`.
+      part_size: images in memory at a time.
+    """
+    small = 4 if config.precision == "float32" else 2
+    found = list(layers(config, part_size))
+    image = sum(small * layer.kept + 4 * layer.kept_float32 for layer in found)
+    copies = _COPIES + (part_size < config.batch_size)
+    weights = parameters(config) * (4 * copies + (small if small < 4 else 0))
+    return int(_PROCESS + weights + _PASSING * part_size * image)
+
+
+def _bottleneck(name, side, channels, width, first):
+    """Input [side, side, channels]; the first of a stage has stride 2."""
+    out = _halved(side) if first else side
+    n, m, wide = side ** 2, out ** 2, _EXPANSION * width
+    kept = channels * n                             # norm1, ReLU
+    kept += 2 * width * n                           # conv1; norm2, ReLU
+    kept += 2 * width * m                           # conv2; norm3, ReLU
+    kept += wide * m                                # the sum
+    products = (channels * width * n + 9 * width ** 2 * m + width * wide * m)
+    weights = channels * width + 9 * width ** 2 + width * wide
+    weights += 2 * (channels + 2 * width)
+    if first:
+        kept += channels * n                        # shortcut_norm, ReLU
+        kept += width * (side + 2) ** 2             # padded by ourselves
+        products += channels * wide * m
+        weights += channels * wide + 2 * channels
+    return Layer(name, kept, 0, 2 * products, weights)
+
+
+def _non_local(config, part_size, name, side, channels):
+    inner = max(1, int(channels * config.inner_ratio))
+    form, n = config.instantiation, side ** 2
+    m = _halved(side) ** 2 if config.sub_sample else n
+    embedded = 1 if form == "gaussian" else 3
+    compared = channels if form == "gaussian" else inner
+    kept = embedded * inner * n                     # theta, phi, g
+    kept += inner * n + 2 * channels * n            # y; out; the sum
+    if config.sub_sample:
+        kept += (compared + inner) * m
+    products = (embedded + 1) * channels * inner * n
+    weights = (embedded + 1) * channels * inner + embedded * inner
+    weights += 3 * channels                         # out's bias, norm
+    affinity, pairs = n * m, n * m * (compared + inner)
+    if form == "dot_product" and inner * (n + m) <= 2 * n * m:
+        affinity, pairs = inner ** 2, (n + m) * inner ** 2
+    if form == "concatenation":
+        affinity, pairs = 2 * affinity, n * m * inner
+        weights += 2 * inner
+    limit = config.affinity_limit()
+    in_chunks = limit is not None and affinity >= n * m and (
+        4 * n * m * part_size > limit)
+    softmax = 0 if in_chunks or "gaussian" not in form else n * m
+    if config.precision == "float32" and softmax:
+        affinity = 0                                # one and the same
+    kept += 0 if in_chunks else affinity
+    return Layer(name, kept, softmax, 2 * (products + pairs), weights)
+
+
+def _halved(side):
+    return -(-side // 2)

@@ -1,0 +1,113 @@
+"""Queries in chunks against the whole matrix, and against NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import graph_session, random_values, set_values, tf1
+
+from nonlocal_tf import attention
+from nonlocal_tf.architecture import INSTANTIATIONS
+from nonlocal_tf.attention import attend_in_chunks
+from nonlocal_tf.non_local import NonLocalBlock
+
+
+def softmax_affinity(queries, keys):
+    return tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
+
+
+def random_tensors(batch=2, n=7, m=5, a=3, k=4):
+    random = np.random.RandomState(0)
+    return [random.randn(batch, *shape).astype(np.float32)
+            for shape in ((n, a), (m, a), (m, k), (n, k))]
+
+
+def by_numpy(queries, keys, values, dy):
+    """y and the gradients of sum(y dy), written out, in float64."""
+    queries, keys, values, dy = [
+        x.astype(np.float64) for x in (queries, keys, values, dy)]
+    exponents = np.exp(queries @ keys.transpose(0, 2, 1))
+    p = exponents / exponents.sum(2, keepdims=True)
+    dp = dy @ values.transpose(0, 2, 1)
+    ds = p * (dp - (dp * p).sum(2, keepdims=True))
+    return [p @ values, ds @ keys, ds.transpose(0, 2, 1) @ queries,
+            p.transpose(0, 2, 1) @ dy]
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 100])
+def test_softmax_in_chunks_and_its_gradients_equal_numpy(rows, unknown):
+    arrays = random_tensors()
+    with graph_session() as session:
+        fed = [tf1.placeholder(tf.float32, (
+            [None, None] if unknown else list(x.shape[:2])) + [x.shape[2]])
+            for x in arrays]
+        y = attend_in_chunks(softmax_affinity, *fed[:3],
+                             chunk_bytes=rows * 2 * 5 * 4)
+        results = session.run([y] + tf1.gradients(y, fed[:3], fed[3]),
+                              dict(zip(fed, arrays)))
+    for result, expected in zip(results, by_numpy(*arrays)):
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(tf.__version__.startswith("1."),
+                    reason="TensorFlow 1.15 has no eager tf.function")
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function])
+def test_works_eagerly_and_in_a_function(wrap):
+    arrays = random_tensors()
+    inputs = [tf.constant(x) for x in arrays[:3]]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        y = wrap(lambda *x: attend_in_chunks(
+            softmax_affinity, *x, chunk_bytes=80))(*inputs)
+    results = [y] + tape.gradient(y, inputs, tf.constant(arrays[3]))
+    for result, expected in zip(results, by_numpy(*arrays)):
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sub_sample", [False, True])
+@pytest.mark.parametrize("form", INSTANTIATIONS)
+def test_a_block_in_chunks_equals_the_plain_one(form, sub_sample, monkeypatch):
+    """Its output and the gradients of its input and of all its weights."""
+    monkeypatch.setattr(attention, "CHUNK_BYTES", 2 * 12 * 4 * 4)
+    x = np.random.RandomState(1).randn(2, 4, 5, 6).astype(np.float32)
+    results = []
+    for limit in (None, 0):
+        with graph_session() as session:
+            block = NonLocalBlock(6, 4, form, sub_sample, scale=True,
+                                  affinity_limit=limit, name="block")
+            set_values(session, random_values(block.variables, 2))
+            fed = tf.constant(x)
+            z = block(fed, is_training=True)
+            gradients = tf1.gradients(z ** 2, [fed] + sorted(
+                block.trainable_variables, key=lambda each: each.op.name))
+            in_chunks = any("While" in op.type or op.type == "Enter"
+                            for op in session.graph.get_operations())
+            assert in_chunks == (limit == 0 and (
+                form != "dot_product" or not _is_linear(block, fed)))
+            results.append(session.run([z] + gradients))
+    for plain, chunked in zip(*results):
+        np.testing.assert_allclose(chunked, plain, rtol=1e-4, atol=1e-3)
+
+
+def _is_linear(block, x):
+    rows = 20
+    keys = 6 if block.sub_sample else 20
+    return block.inner_channels * (rows + keys) <= 2 * rows * keys
+
+
+def test_only_a_matrix_above_the_limit_is_taken_in_chunks():
+    matrix_bytes = 4 * 2 * 20 * 20
+    for limit, expected in ((matrix_bytes, False), (matrix_bytes - 1, True)):
+        with tf.Graph().as_default() as graph:
+            NonLocalBlock(6, affinity_limit=limit)(
+                tf1.placeholder(tf.float32, [2, 4, 5, 6]), is_training=True)
+            assert any("While" in op.type or op.type == "Enter"
+                       for op in graph.get_operations()) == expected
+
+
+def test_the_affinity_is_whole_where_it_is_asked_for():
+    with graph_session():
+        block = NonLocalBlock(6, affinity_limit=0)
+        _, affinity = block(tf.zeros([2, 4, 5, 6]), is_training=False,
+                            return_affinity=True)
+        assert affinity.shape.as_list() == [2, 20, 20]

@@ -1,0 +1,68 @@
+"""Gradients by a matrix product, against NumPy and TensorFlow's own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import graph_session, tf1
+
+from nonlocal_tf.layers import conv2d
+from nonlocal_tf.training.gradients import by_matrix_product
+
+
+def gradients(size, stride, dtype=tf.float32, side=5):
+    """Of a convolution's input and kernel: ours, TensorFlow's, the arrays."""
+    random = np.random.RandomState(size + stride)
+    rows = -(-side // stride)
+    arrays = [random.randn(*shape).astype(np.float32) for shape in (
+        (2, side, side, 3), (size, size, 3, 4), (2, rows, rows, 4))]
+    with graph_session() as session:
+        x, kernel, dy = [tf.cast(tf.constant(a), dtype) for a in arrays]
+        with by_matrix_product():
+            ours = conv2d(x, kernel, stride=stride)
+        plain = conv2d(x, kernel, stride=stride)
+        both = [tf1.gradients(y, [x, kernel], dy) for y in (ours, plain)]
+        types = {op.type for op in session.graph.get_operations()}
+        ours, plain = session.run([[tf.cast(each, tf.float32) for each in pair]
+                                   for pair in both])
+    return ours, plain, arrays, types
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_of_a_1x1_convolution_equal_numpy(stride):
+    (dx, dkernel), _, (x, kernel, dy), types = gradients(1, stride)
+    seen = x[:, ::stride, ::stride]
+    expected = np.zeros_like(x)
+    expected[:, ::stride, ::stride] = dy @ kernel[0, 0].T
+    np.testing.assert_allclose(dx, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        dkernel[0, 0], seen.reshape(-1, 3).T @ dy.reshape(-1, 4),
+        rtol=1e-5, atol=1e-5)
+    assert "MatMul" in types
+
+
+@pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_equal_tensorflows_own(size, stride):
+    ours, plain, _, _ = gradients(size, stride)
+    for a, b in zip(ours, plain):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_of_an_open_batch():
+    with graph_session() as session:
+        x = tf1.placeholder(tf.float32, [None, 4, 4, 3])
+        kernel = tf.ones([1, 1, 3, 2])
+        with by_matrix_product():
+            y = conv2d(x, kernel, stride=2)
+        dx, dkernel = session.run(tf1.gradients(y, [x, kernel]),
+                                  {x: np.ones([2, 4, 4, 3])})
+    np.testing.assert_array_equal(dkernel, np.full((1, 1, 3, 2), 8.0))
+    assert dx.shape == (2, 4, 4, 3)
+
+
+def test_convolutions_made_outside_keep_theirs():
+    with tf.Graph().as_default() as graph:
+        with by_matrix_product():
+            pass
+        conv2d(tf.zeros([1, 2, 2, 3]), tf.ones([1, 1, 3, 2]))
+        assert not any(b"NonLocalTf" in op.node_def.SerializeToString()
+                       for op in graph.get_operations())

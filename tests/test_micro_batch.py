@@ -1,0 +1,104 @@
+"""Steps in parts: means of gradients, what is kept, and going on."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import checkpoint_bytes, records, run_thin, thin_config, tf1
+
+from nonlocal_tf.platforms.gpu import Platform
+from nonlocal_tf.training.graph import TrainGraph
+
+
+def random_batch(size, seed=0):
+    random = np.random.RandomState(seed)
+    return (random.randint(0, 256, (size, 28, 28, 1)).astype(np.uint8),
+            random.randint(0, 10, size).astype(np.int32))
+
+
+def one_step(images, labels, parts=1):
+    """Totals, and variables by name, after a step from the same start."""
+    config = thin_config("", "x", batch_size=len(labels),
+                         micro_batch=str(len(labels) // parts))
+    with tf.Graph().as_default():
+        graph = TrainGraph(config, 10, Platform(config))
+        with tf1.Session() as session:
+            session.run([graph.initialize, graph.prepare])
+            *earlier, last = [
+                {graph.images: a, graph.labels: b} for a, b in zip(
+                    np.split(images, parts), np.split(labels, parts))]
+            for feed in earlier:
+                session.run(graph.accumulate, feed)
+            _, totals = session.run([graph.train_op, graph.totals], last)
+            variables = tf1.global_variables() + graph._kept
+            values = session.run([each.read_value() for each in variables])
+            return totals, {variable.op.name: value for variable, value
+                            in zip(variables, values)}
+
+
+def first_means(values):
+    """Adam's first means, a tenth of the step's gradients."""
+    found = {name[:-len("/Adam")]: value for name, value in values.items()
+             if name.endswith("/Adam")}
+    assert found
+    return found
+
+
+def distance(a, b):
+    """Between two dictionaries of arrays, over the norm of the second."""
+    return (sum(np.sum((a[name] - b[name]) ** 2) for name in b)
+            / sum(np.sum(b[name] ** 2) for name in b)) ** 0.5
+
+
+def test_gradients_are_the_mean_of_those_of_the_parts(shallow):
+    images, labels = random_batch(8)
+    totals, values = one_step(images, labels, parts=2)
+    halves = [one_step(images[part], labels[part])
+              for part in (slice(0, 4), slice(4, 8))]
+    assert totals[0] == pytest.approx(
+        (halves[0][0][0] + halves[1][0][0]) / 2, rel=1e-5)
+    assert totals[1] == halves[0][0][1] + halves[1][0][1]
+    means = [first_means(half[1]) for half in halves]
+    expected = {name: (means[0][name] + means[1][name]) / 2
+                for name in means[0]}
+    assert distance(first_means(values), expected) < 1e-4
+
+
+def test_equal_parts_are_a_step_of_the_whole_batch(shallow):
+    """Batch norm sees the same statistics in each part and in the whole."""
+    images, labels = random_batch(4)
+    images, labels = np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2)
+    in_parts = one_step(images, labels, parts=2)
+    whole = one_step(images, labels)
+    np.testing.assert_allclose(in_parts[0], whole[0], rtol=1e-5)
+    assert distance(first_means(in_parts[1]), first_means(whole[1])) < 1e-3
+
+
+def test_what_is_kept_of_parts_is_cleared_by_the_step(shallow):
+    _, values = one_step(*random_batch(8), parts=4)
+    kept = [value for name, value in values.items() if "kept_" in name]
+    assert kept and not any(value.any() for value in kept)
+
+
+def test_a_run_in_parts_stopped_and_gone_on_ends_as_an_unbroken_one(
+        shallow, tiny_set, tmp_path):
+    whole, _ = run_thin(tiny_set, tmp_path / "whole", micro_batch="4")
+    run_thin(tiny_set, tmp_path / "cut", micro_batch="4", max_steps=5)
+    cut, text = run_thin(tiny_set, tmp_path / "cut")     # auto: as before
+    assert "4 of 8 images at a time" in text
+    assert checkpoint_bytes(cut.checkpoint) == checkpoint_bytes(
+        whole.checkpoint)
+    assert not any("kept_" in name
+                   for name in checkpoint_bytes(whole.checkpoint))
+
+
+def test_another_part_size_is_taken_and_said(shallow, tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, micro_batch="4", max_steps=5)
+    _, text = run_thin(tiny_set, tmp_path, micro_batch="2")
+    assert "micro_batch 2 (was 4)" in text
+
+
+def test_an_epoch_in_parts_counts_every_image_once(
+        shallow, tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, micro_batch="2", epoch=1)
+    epoch, = records(tmp_path, "epoch")
+    assert epoch["test_images"] == 23

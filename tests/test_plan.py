@@ -1,0 +1,122 @@
+"""Memory, operations and time that are foretold, and what follows."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import tf1
+
+from nonlocal_tf.architecture import INSTANTIATIONS
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training import need, plan
+from nonlocal_tf.training.config import TrainConfig, divisors
+from nonlocal_tf.training.graph import make_network
+
+GIB = 2 ** 30
+
+
+def count_in_graph(config):
+    """Operations of the products in the graph of one image, from shapes."""
+    total = 0
+    with tf.Graph().as_default() as graph:
+        make_network(config, for_training=True)(
+            tf1.placeholder(tf.uint8, [1, 28, 28, 1]), is_training=True)
+        for op in graph.get_operations():
+            if op.type == "Conv2D":
+                kernel = op.inputs[1].shape.as_list()
+                total += 2 * int(np.prod(op.outputs[0].shape.as_list())) * (
+                    kernel[0] * kernel[1] * kernel[2])
+            if "MatMul" in op.type:
+                inner = op.inputs[0].shape.as_list()[
+                    -2 if op.get_attr("adj_x" if "Batch" in op.type else
+                                      "transpose_a") else -1]
+                total += 2 * inner * int(
+                    np.prod(op.outputs[0].shape.as_list()))
+    return total
+
+
+@pytest.mark.parametrize("inner_ratio, parameters, flops", [
+    (0.5, 38235210, 57.8e9), (1.0, 52927562, 91.5e9)])
+def test_the_main_network_has_the_known_size(inner_ratio, parameters, flops):
+    """Operations of a training step for an image, as published."""
+    config = TrainConfig(inner_ratio=inner_ratio)
+    assert need.parameters(config) == parameters
+    assert 3 * need.flops_per_image(config) == pytest.approx(flops, rel=0.003)
+
+
+@pytest.mark.parametrize("settings", [
+    dict(instantiation=form) for form in INSTANTIATIONS] + [
+        dict(sub_sample=True), dict(inner_ratio=1.0), dict(image_size=61),
+        dict(resnet_size=101, image_size=28, non_local="5")],
+    ids=lambda settings: "-".join(map(str, settings.values())))
+def test_operations_and_parameters_are_those_of_the_graph(settings):
+    config = TrainConfig(**dict(dict(image_size=56, base_width=16),
+                                **settings))
+    assert need.flops_per_image(config) == pytest.approx(
+        count_in_graph(config), rel=0.01)
+    with tf.Graph().as_default():
+        assert need.parameters(config) == make_network(config).parameters()
+
+
+def test_a_matrix_beyond_its_limit_needs_no_memory():
+    whole = TrainConfig(batch_size=64, affinity_mb=0)
+    split = TrainConfig(batch_size=64, affinity_mb=100)
+    saved = need.memory(whole, 64) - need.memory(split, 64)
+    assert saved == pytest.approx(1.1 * 4 * 64 * 4 * 784 ** 2, rel=0.01)
+    assert need.memory(whole, 32) == need.memory(split, 32)
+
+
+@pytest.mark.parametrize("number, expected", [
+    (1, [1]), (12, [12, 6, 4, 3, 2, 1]), (7, [7, 1])])
+def test_divisors(number, expected):
+    assert divisors(number) == expected
+
+
+def test_auto_takes_the_most_that_leaves_a_share_of_the_memory():
+    config = TrainConfig()
+    for free in (6 * GIB, 12 * GIB, 24 * GIB, 48 * GIB):
+        size = plan.part_size(config, free)
+        assert need.memory(config, size) <= 0.85 * free
+        assert size == 128 or need.memory(config, 2 * size) > 0.79 * free
+
+
+def test_auto_takes_the_batch_where_nothing_is_known_of_the_memory():
+    assert plan.part_size(TrainConfig(), None) == 128
+
+
+def test_auto_keeps_the_size_of_the_run_that_goes_on():
+    assert plan.part_size(TrainConfig(), 48 * GIB, 16) == 16
+
+
+@pytest.mark.parametrize("settings, free, earlier, words", [
+    (dict(micro_batch="64"), 6 * GIB, None, "Give --micro_batch 16"),
+    (dict(), 6 * GIB, 64, "Give --micro_batch 16"),
+    (dict(image_size=2048), 6 * GIB, None, "Lower --image_size"),
+    (dict(batch_size=1), GIB, None, "1 image of 224 pixels")])
+def test_what_cannot_fit_is_refused_in_one_line(
+        settings, free, earlier, words):
+    with pytest.raises(UserError, match=words) as caught:
+        plan.part_size(TrainConfig(**settings), free, earlier)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "3", "256", "many", "", "1.5"])
+def test_a_part_must_divide_the_batch(text):
+    with pytest.raises(UserError, match="divisor of --batchsize 128"):
+        TrainConfig(micro_batch=text)
+
+
+def test_a_run_of_days_names_the_flags_that_shorten_it():
+    config = TrainConfig()
+    assert plan.too_long(config, 86000) == ""
+    text = plan.too_long(config, 3 * 86400)
+    for words in ("3.0 days", "--image_size 56 (about 1/1", "--Epoch 4",
+                  "--precision bfloat16"):
+        assert words in text
+    assert "--image_size" not in plan.too_long(
+        TrainConfig(image_size=56), 3 * 86400)
+
+
+def test_a_trial_gives_seconds_for_an_image():
+    config = TrainConfig(image_size=28, base_width=8, micro_batch="128")
+    seconds = plan.seconds_per_image(config, None)
+    assert 0 < seconds < 60

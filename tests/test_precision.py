@@ -1,0 +1,155 @@
+"""Precisions: what stays float32, how near they are, what is refused."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import run_thin, tf1, thin_config
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import gpu, machine, precision
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.graph import TrainGraph, make_network
+
+
+def available(kind):
+    """Whether this machine and TensorFlow have a precision."""
+    try:
+        precision.check(kind, "CPU")
+    except UserError:
+        return False
+    return True
+
+
+needs_bfloat16 = pytest.mark.skipif(
+    "not available('bfloat16')", reason="no bfloat16 on this processor, or no "
+    "oneDNN in this TensorFlow")
+
+
+def built(kind, **settings):
+    """The graph of a thin network in training, and its operations."""
+    config = TrainConfig(precision=kind, image_size=28, base_width=4,
+                         batch_size=4, micro_batch="4", **settings)
+    with tf.Graph().as_default() as graph:
+        network = make_network(config, for_training=True)
+        logits = network(tf1.placeholder(tf.uint8, [4, 28, 28, 1]),
+                         is_training=True)
+        return network, logits, graph.get_operations()
+
+
+@pytest.mark.parametrize("kind, dtype", [
+    ("bfloat16", tf.bfloat16), ("mixed_float16", tf.float16)])
+def test_what_the_issue_names_stays_float32(kind, dtype):
+    network, logits, operations = built(kind)
+    assert all(each.dtype.base_dtype == tf.float32
+               for each in network.variables)
+    assert logits.dtype == tf.float32
+    seen = set()
+    for op in operations:
+        if op.type == "Softmax":
+            assert op.inputs[0].dtype == tf.float32
+        elif op.type.startswith("FusedBatchNorm"):
+            assert op.inputs[0].dtype == dtype
+            assert op.outputs[1].dtype == tf.float32        # the mean
+        elif op.type == "Conv2D":
+            assert op.outputs[0].dtype == dtype
+        else:
+            continue
+        seen.add(op.type[:7])
+    assert seen == {"Softmax", "FusedBa", "Conv2D"}
+
+
+def test_a_frozen_network_is_float32_whatever_it_was_trained_in():
+    config = TrainConfig(precision="bfloat16", image_size=28, base_width=4,
+                         micro_batch="4")
+    with tf.Graph().as_default() as graph:
+        make_network(config)(tf1.placeholder(tf.uint8, [4, 28, 28, 1]),
+                             is_training=False)
+        assert not any(tensor.dtype == tf.bfloat16
+                       for op in graph.get_operations()
+                       for tensor in op.outputs)
+
+
+@needs_bfloat16
+def test_bfloat16_is_as_near_to_float32_as_its_8_bits(shallow):
+    """2**-8 of rounding a layer; the same weights and images."""
+    images = np.random.RandomState(0).randint(
+        0, 256, (8, 28, 28, 1)).astype(np.uint8)
+    logits = []
+    with tf.Graph().as_default(), tf1.Session() as session:
+        for kind in ("float32", "bfloat16"):
+            tf1.set_random_seed(1)
+            network = make_network(TrainConfig(
+                precision=kind, image_size=28, base_width=8, micro_batch="8",
+                non_local="res4:0"), for_training=True)
+            logits.append(network(tf.constant(images), is_training=True))
+            if kind == "float32":
+                first = network
+        session.run(tf1.global_variables_initializer())
+        session.run([tf1.assign(a, b) for a, b in zip(
+            network.variables, first.variables)])
+        exact, rounded = session.run(logits)
+    error = np.linalg.norm(exact - rounded) / np.linalg.norm(exact)
+    assert 1e-5 < error < 0.05
+
+
+@needs_bfloat16
+def test_bfloat16_trains_and_goes_on(shallow, tiny_set, tmp_path):
+    run_thin(tiny_set, tmp_path, precision="bfloat16", max_steps=4)
+    result, _ = run_thin(tiny_set, tmp_path, precision="bfloat16")
+    assert result.step == 16
+    with pytest.raises(UserError, match="precision"):
+        run_thin(tiny_set, tmp_path, precision="float32", epoch=3)
+
+
+def test_float16_has_a_loss_scale_that_halves_and_skips(shallow, monkeypatch):
+    """A scale that overflows changes no weight; smaller ones do."""
+    monkeypatch.setattr(precision, "check", lambda *_: None)
+    config = thin_config("", "x", precision="mixed_float16", micro_batch="8")
+    with tf.Graph().as_default():
+        try:
+            graph = TrainGraph(config, 10, gpu.Platform(config))
+        except TypeError as error:
+            pytest.skip("no float16 on this CPU: {}".format(error))
+        scale, = [each for each in tf1.global_variables()
+                  if "loss_scale" in each.op.name]
+        feed = {graph.images: np.random.RandomState(0).randint(
+                    0, 256, (8, 28, 28, 1)),
+                graph.labels: np.arange(8)}
+        with tf1.Session() as session:
+            session.run(graph.initialize)
+            session.run(scale.initializer, {
+                scale.initializer.inputs[1]: np.float32(2.0 ** 100)})
+            kernel = graph.network.dense.kernel
+            before = session.run(kernel.read_value())
+            session.run(graph.train_op, feed)
+            same, halved, step = session.run(
+                [kernel.read_value(), scale.read_value(), graph.step])
+            np.testing.assert_array_equal(before, same)
+            assert (halved, step) == (2.0 ** 99, 1)
+            session.run(scale.initializer)
+            for _ in range(16):             # it finds its scale by itself
+                session.run(graph.train_op, feed)
+            assert np.abs(session.run(kernel.read_value()) - before).max() > 0
+
+
+@pytest.mark.parametrize("flags, kind, words", [
+    (True, "mixed_float16", "takes a GPU"),
+    (False, "bfloat16", "no bfloat16 instructions")])
+def test_what_a_cpu_has_not_is_refused_with_the_reason(
+        monkeypatch, flags, kind, words):
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: flags)
+    with pytest.raises(UserError, match=words) as caught:
+        precision.check(kind, "CPU")
+    assert "--precision float32" in str(caught.value)
+
+
+def test_bfloat16_without_onednn_is_refused(monkeypatch):
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setenv(precision.ONEDNN, "0")
+    with pytest.raises(UserError, match="oneDNN"):
+        precision.check("bfloat16", "CPU")
+
+
+def test_an_npu_has_its_own_flag():
+    with pytest.raises(UserError, match="--precision_mode"):
+        TrainConfig(precision="bfloat16", platform="npu")
