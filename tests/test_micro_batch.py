@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import checkpoint_bytes, records, run_thin, thin_config, tf1
+from support import checkpoint_bytes, records, run_thin, tf1, thin_config
 
 from nonlocal_tf.platforms.gpu import Platform
 from nonlocal_tf.training.graph import TrainGraph

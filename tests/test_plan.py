@@ -7,11 +7,17 @@ from support import tf1
 
 from nonlocal_tf.architecture import INSTANTIATIONS
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms.machine import Memory
 from nonlocal_tf.training import need, plan
 from nonlocal_tf.training.config import TrainConfig, divisors
 from nonlocal_tf.training.graph import make_network
 
 GIB = 2 ** 30
+
+
+def free(gibibytes):
+    """A machine's memory, of which TensorFlow has taken a part."""
+    return Memory(gibibytes * GIB, GIB // 2)
 
 
 def count_in_graph(config):
@@ -34,13 +40,33 @@ def count_in_graph(config):
     return total
 
 
-@pytest.mark.parametrize("inner_ratio, parameters, flops", [
-    (0.5, 38235210, 57.8e9), (1.0, 52927562, 91.5e9)])
-def test_the_main_network_has_the_known_size(inner_ratio, parameters, flops):
-    """Operations of a training step for an image, as published."""
-    config = TrainConfig(inner_ratio=inner_ratio)
-    assert need.parameters(config) == parameters
-    assert 3 * need.flops_per_image(config) == pytest.approx(flops, rel=0.003)
+def test_flops_of_the_smallest_network_are_those_counted_by_hand():
+    # Multiply-adds: stem, res2 to res5, dense.
+    by_hand = 9604 + 2695 + 5000 + 7296 + 4032 + 320
+    assert need.flops_per_image(TrainConfig(
+        image_size=28, base_width=1, non_local="0")) == 2 * by_hand
+
+
+@pytest.mark.parametrize("inner_ratio, gflop", [(0.5, 57.91), (1.0, 91.55)])
+def test_flops_of_the_whole_network_are_those_of_its_stages(
+        inner_ratio, gflop):
+    total = 112 * 112 * 49 * 64                             # stem
+    area, channels = 112 * 112, 64
+    for length, width, blocks in (
+            (3, 64, 0), (4, 128, 1), (6, 256, 1), (3, 512, 0)):
+        total += area * channels * width                    # first 1x1
+        area //= 4
+        total += area * channels * 4 * width                # shortcut
+        channels = 4 * width
+        total += (length - 1) * area * channels * width     # other first 1x1
+        total += length * area * (9 * width + channels) * width
+        inner = int(channels * inner_ratio)
+        total += blocks * length * (
+            4 * area * channels * inner + 2 * area * area * inner)
+    total += 2048 * 10                                      # dense
+    needed = need.training_flops(TrainConfig(inner_ratio=inner_ratio))
+    assert needed == 3 * 2 * total
+    assert 1e-9 * needed == pytest.approx(gflop, abs=0.01)
 
 
 @pytest.mark.parametrize("settings", [
@@ -73,10 +99,11 @@ def test_divisors(number, expected):
 
 def test_auto_takes_the_most_that_leaves_a_share_of_the_memory():
     config = TrainConfig()
-    for free in (6 * GIB, 12 * GIB, 24 * GIB, 48 * GIB):
-        size = plan.part_size(config, free)
-        assert need.memory(config, size) <= 0.85 * free
-        assert size == 128 or need.memory(config, 2 * size) > 0.79 * free
+    for memory in map(free, (6, 12, 24, 48)):
+        size = plan.part_size(config, memory)
+        assert plan.peak(config, memory, size) <= 0.85 * memory.free
+        assert size == 128 or (
+            plan.peak(config, memory, 2 * size) > 0.79 * memory.free)
 
 
 def test_auto_takes_the_batch_where_nothing_is_known_of_the_memory():
@@ -84,18 +111,18 @@ def test_auto_takes_the_batch_where_nothing_is_known_of_the_memory():
 
 
 def test_auto_keeps_the_size_of_the_run_that_goes_on():
-    assert plan.part_size(TrainConfig(), 48 * GIB, 16) == 16
+    assert plan.part_size(TrainConfig(), free(48), 16) == 16
 
 
-@pytest.mark.parametrize("settings, free, earlier, words", [
-    (dict(micro_batch="64"), 6 * GIB, None, "Give --micro_batch 16"),
-    (dict(), 6 * GIB, 64, "Give --micro_batch 16"),
-    (dict(image_size=2048), 6 * GIB, None, "Lower --image_size"),
-    (dict(batch_size=1), GIB, None, "1 image of 224 pixels")])
+@pytest.mark.parametrize("settings, gibibytes, earlier, words", [
+    (dict(micro_batch="64"), 6, None, "Give --micro_batch 16"),
+    (dict(), 6, 64, "Give --micro_batch 16"),
+    (dict(image_size=2048), 6, None, "Lower --image_size"),
+    (dict(batch_size=1), 1, None, "1 image of 224 pixels")])
 def test_what_cannot_fit_is_refused_in_one_line(
-        settings, free, earlier, words):
+        settings, gibibytes, earlier, words):
     with pytest.raises(UserError, match=words) as caught:
-        plan.part_size(TrainConfig(**settings), free, earlier)
+        plan.part_size(TrainConfig(**settings), free(gibibytes), earlier)
     assert "\n" not in str(caught.value)
 
 

@@ -117,64 +117,16 @@ def test_bad_settings_are_refused(settings, message):
 
 # PyTorch as an independent reference --------------------------------------
 
-def torch_network(torch, weights, images, is_training, sub_sample, scale):
-    """The network from PyTorch's own operations; weights by our names."""
-    functional = torch.nn.functional
-
-    def conv(x, name, stride=1):
-        kernel = weights[name + "/kernel"].permute(3, 2, 0, 1)
-        return functional.conv2d(
-            x, kernel, weights.get(name + "/bias"), stride,
-            padding=kernel.shape[-1] // 2)
-
-    def norm(x, name):
-        gamma, beta, mean, variance = (weights[name + "/" + part] for part in (
-            "gamma", "beta", "moving_mean", "moving_variance"))
-        return functional.batch_norm(
-            x, mean.detach().clone(), variance.detach().clone(), gamma, beta,
-            training=is_training, eps=1e-5)
-
-    def non_local(x, name):
-        theta, phi, g = (conv(x, name + "/" + part)
-                         for part in ("theta", "phi", "g"))
-        if sub_sample:
-            phi, g = (functional.max_pool2d(part, 2, ceil_mode=True)
-                      for part in (phi, g))
-        theta, phi, g = (part.flatten(2) for part in (theta, phi, g))
-        scores = torch.einsum("bki,bkj->bij", theta, phi)
-        if scale:
-            scores = scores / theta.shape[1] ** 0.5
-        y = torch.einsum("bij,bkj->bki", scores.softmax(-1), g)
-        y = y.reshape(y.shape[:2] + x.shape[2:])
-        return x + norm(conv(y, name + "/out"), name + "/norm")
-
-    x = functional.pad(images.permute(0, 3, 1, 2) / 255.0, (2, 3, 2, 3))
-    x = conv(x, "stem", 2)
-    for stage, length in zip(("res2", "res3", "res4", "res5"), (3, 4, 6, 3)):
-        for index in range(length):
-            name = "{}/bottleneck_{}/".format(stage, index)
-            stride = 2 if index == 0 else 1
-            shortcut = x if index else conv(
-                norm(x, name + "shortcut_norm").relu(), name + "shortcut", 2)
-            y = conv(norm(x, name + "norm1").relu(), name + "conv1")
-            y = conv(norm(y, name + "norm2").relu(), name + "conv2", stride)
-            x = shortcut + conv(norm(y, name + "norm3").relu(), name + "conv3")
-            if stage in ("res3", "res4"):
-                x = non_local(x, "{}/non_local_{}".format(stage, index))
-    x = norm(x, "norm").relu().mean((2, 3))
-    return x @ weights["dense/kernel"] + weights["dense/bias"]
-
-
-def torch_results(torch, dtype, values, images, *settings):
+def torch_results(torch, dtype, values, images, trainable, *settings):
     """Logits and gradients of their squared sum, by our names."""
-    weights = {name: torch.tensor(value, dtype=dtype, requires_grad=True)
-               for name, value in values.items()}
-    logits = torch_network(
-        torch, weights, torch.tensor(images, dtype=dtype), *settings)
+    from benchmarks import pytorch_network
+    weights = pytorch_network.tensors(values, trainable, dtype)
+    logits = pytorch_network.network(
+        weights, torch.tensor(images, dtype=dtype) / 255.0, 33, *settings)
     (logits ** 2).sum().backward()
     return logits.detach().numpy(), {
-        name: weight.grad.numpy() for name, weight in weights.items()
-        if weight.grad is not None}
+        name: pytorch_network.as_ours(weights[name].grad)
+        for name in trainable}
 
 
 @pytest.mark.parametrize("is_training, sub_sample, scale", [
@@ -197,7 +149,7 @@ def test_logits_and_gradients_equal_pytorch(is_training, sub_sample, scale):
             tf.reduce_sum(logits ** 2), [names[n] for n in trainable])))
         logits, gradients = session.run([logits, gradients])
         values = {name: values[names[name]] for name in names}
-    settings = (values, images, is_training, sub_sample, scale)
+    settings = (values, images, trainable, is_training, sub_sample, scale)
     logits64, gradients64 = torch_results(torch, torch.float64, *settings)
     logits32, gradients32 = torch_results(torch, torch.float32, *settings)
     assert distance(logits, logits64) <= 1e-3 + 10 * distance(

@@ -287,8 +287,8 @@ def test_a_file_in_place_of_events_is_refused(tiny_set, tmp_path):
 
 
 @pytest.mark.parametrize("error, words", [
-    (tf.errors.ResourceExhaustedError(None, None, "OOM"), "Lower --micro_batch"),
-    (MemoryError(), "Lower --micro_batch"),
+    (tf.errors.ResourceExhaustedError(None, None, "OOM"), "--micro_batch"),
+    (MemoryError(), "--micro_batch"),
     (tf.errors.InternalError(None, None, "cuDNN is ill\nat x.cc:1"),
      "InternalError: cuDNN is ill"),
     (OSError(28, "No space left on device"), "Free some space"),

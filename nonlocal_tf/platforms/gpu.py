@@ -49,11 +49,14 @@ class Platform:
             options.global_jit_level = options.ON_2
         return config
 
-    def free_memory(self):
-        """Bytes that a step may take; None where that is not known."""
+    def memory(self):
+        """The device's `machine.Memory`; None where that is not known."""
         if self._gpus:
-            return min(gpu.memory_limit_bytes for gpu in self._gpus)
-        return machine.free_memory()
+            return machine.Memory(
+                min(gpu.memory_limit_bytes for gpu in self._gpus), 0)
+        free = machine.free_memory()
+        return None if free is None else machine.Memory(
+            free, machine.used_memory() or 0)
 
     def peak_memory(self):
         """The most bytes that were taken so far; None if unknown."""

@@ -6,7 +6,6 @@ Linux's own files are read; where they are missing, nothing limits. All take
 
 import math
 import os
-import os
 import re
 from typing import NamedTuple, Optional
 
@@ -14,6 +13,13 @@ from typing import NamedTuple, Optional
 _TREE = "sys/fs/cgroup"
 # Processors multiply bfloat16 with one of these (/proc/cpuinfo).
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+
+
+class Memory(NamedTuple):
+    """Of a device, in bytes."""
+
+    free: int
+    used: int                           # already, by this process
 
 
 class _Files(NamedTuple):
@@ -62,11 +68,14 @@ def free_memory(root="/"):
     return max(0, min(free)) if free else None
 
 
+def used_memory(root="/"):
+    """Bytes that this process has in memory; None if unknown."""
+    return _status(root, "VmRSS")
+
+
 def peak_memory(root="/"):
     """The most bytes that this process has had in memory; None if unknown."""
-    found = re.search(r"VmHWM:\s+(\d+) kB",
-                      _read(os.path.join(root, "proc/self"), "status"))
-    return int(found.group(1)) * 1024 if found else None
+    return _status(root, "VmHWM")
 
 
 def multiplies_bfloat16(root="/"):
@@ -74,6 +83,12 @@ def multiplies_bfloat16(root="/"):
     found = re.search(r"^flags\s*:(.*)$", _read(
         os.path.join(root, "proc"), "cpuinfo"), re.MULTILINE)
     return bool(found and _BFLOAT16 & set(found.group(1).split()))
+
+
+def _status(root, key):
+    found = re.search(r"{}:\s+(\d+) kB".format(key),
+                      _read(os.path.join(root, "proc/self"), "status"))
+    return int(found.group(1)) * 1024 if found else None
 
 
 def _quota(quota, period):

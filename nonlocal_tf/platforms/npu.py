@@ -92,7 +92,7 @@ class Platform:
             [variable.read_value() for variable in variables], 0)
         return tf.group(*map(tf1.assign, variables, values))
 
-    def free_memory(self):
+    def memory(self):
         """Of the card: not known here."""
         return None
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.training import messages, need, plan
+from nonlocal_tf.training import messages, plan
 from nonlocal_tf.training.checkpoint import CheckpointFolder, check_settings
 from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
@@ -146,9 +146,9 @@ class _Run:
         alone = self.platform.size == 1
         earlier = alone and found and found["config"].get(
             "micro_batch", str(self.config.batch_size))
+        self.memory = self.platform.memory() if alone else None
         size = plan.part_size(
-            self.config, self.platform.free_memory() if alone else None,
-            int(earlier) if earlier else None)
+            self.config, self.memory, int(earlier) if earlier else None)
         self.config = dataclasses.replace(self.config, micro_batch=str(size))
 
     def _find_checkpoint(self):
@@ -221,15 +221,14 @@ class _Run:
 
     def _foretell(self):
         """What the run will take, before it begins."""
-        free = self.platform.free_memory()
-        if free is None:
+        if not self.memory:
             return
-        config = self.config
+        config, size = self.config, self.config.part_size()
         seconds = plan.seconds_per_image(
             config, self.platform.session_config()) * config.batch_size
         left = seconds * (self.last_step - self.step)
         self.report.line(messages.estimate(
-            config, need.memory(config, config.part_size()), free,
+            config, plan.peak(config, self.memory, size), self.memory.free,
             seconds * min(self.epoch_steps, self.last_step - self.step), left))
         too_long = plan.too_long(config, left)
         if too_long:

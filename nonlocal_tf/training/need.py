@@ -6,9 +6,8 @@ from nonlocal_tf.architecture import DEPTHS, STAGES
 
 _EXPANSION = 4                          # as in resnet.py
 _MIB = 2 ** 20
-# What a process takes besides the network, in bytes: Python, TensorFlow, its
-# kernels' buffers, the graph.
-_PROCESS = 800 * _MIB
+# The graph, and buffers of the kernels, in bytes.
+_GRAPH = 300 * _MIB
 # Weight, gradient, Adam's two means.
 _COPIES = 4
 # Maps that are alive for a moment, over those that are kept.
@@ -18,9 +17,10 @@ _PASSING = 1.1
 class Layer(NamedTuple):
     """A bottleneck, a non-local block, or what is around them.
 
-    Named by its stage. Of one image: numbers that the gradient needs later, those that are
-    float32 in every precision, and operations of the forward pass (products
-    and sums, two for a multiply-add). Then the trainable parameters.
+    Named by its stage. Of one image: numbers that the gradient needs later,
+    those that are float32 in every precision, and operations of the forward
+    pass (products and sums, two for a multiply-add). Then the trainable
+    parameters.
     """
 
     name: str
@@ -51,8 +51,16 @@ def layers(config, part_size=1):
 
 
 def flops_per_image(config):
-    """Of the forward pass; a training step takes three times as many."""
+    """Of the forward pass, two for each multiply-add of a product.
+
+    Batch norm, ReLU, softmax and Adam are not counted.
+    """
     return sum(layer.flops for layer in layers(config))
+
+
+def training_flops(config):
+    """Of a step, for an image: forward, gradients of inputs and of weights."""
+    return 3 * flops_per_image(config)
 
 
 def parameters(config):
@@ -61,7 +69,9 @@ def parameters(config):
 
 
 def memory(config, part_size):
-    """Bytes that training takes at its peak, on a CPU.
+    """Bytes that training takes at its peak, beyond what the process has.
+
+    Of a CPU's kernels; those of a GPU may take other buffers.
 
     Args:
       config: a `TrainConfig`.
@@ -72,7 +82,7 @@ def memory(config, part_size):
     image = sum(small * layer.kept + 4 * layer.kept_float32 for layer in found)
     copies = _COPIES + (part_size < config.batch_size)
     weights = parameters(config) * (4 * copies + (small if small < 4 else 0))
-    return int(_PROCESS + weights + _PASSING * part_size * image)
+    return int(_GRAPH + weights + _PASSING * part_size * image)
 
 
 def _bottleneck(name, side, channels, width, first):

@@ -22,40 +22,48 @@ _SHARE = 0.8
 _PROBE_FLOPS = 2e9
 # What the whole step takes beyond its products at the probe's speed.
 _OVERHEAD = 1.3
-GIB = 2.0 ** 30
 DAY = 86400.0                           # seconds
 
 
-def part_size(config, free, earlier=None):
+def part_size(config, memory, earlier=None):
     """Images in memory at a time.
 
     Args:
       config: a `TrainConfig`.
-      free: bytes of memory; None where that is not known.
+      memory: a `machine.Memory`; None where it is not known.
       earlier: part size of the run that goes on; auto keeps it, as batch norm
         has seen parts of that size.
     Raises:
       UserError: what was asked for, or even one image, does not fit.
     """
     asked = config.part_size() or earlier
-    if asked and config.batch_size % asked == 0:
-        if free is not None and need.memory(config, asked) > free:
-            raise _does_not_fit(config, asked, free)
+    if asked:
+        if memory and peak(config, memory, asked) > memory.free:
+            raise _does_not_fit(config, asked, memory)
         return asked
     for size in divisors(config.batch_size):
-        if free is None or need.memory(config, size) <= _SHARE * free:
+        if not memory or _fits_well(config, memory, size):
             return size
-    raise _does_not_fit(config, 1, free)
+    raise _does_not_fit(config, 1, memory)
 
 
-def _does_not_fit(config, size, free):
+def peak(config, memory, size):
+    """Bytes that the process will have at its peak, in parts of `size`."""
+    return memory.used + need.memory(config, size)
+
+
+def _fits_well(config, memory, size):
+    return peak(config, memory, size) <= _SHARE * memory.free
+
+
+def _does_not_fit(config, size, memory):
     fitting = [each for each in divisors(config.batch_size)
-               if need.memory(config, each) <= _SHARE * free]
+               if _fits_well(config, memory, each)]
     return UserError(
         "Training on {} {} of {} pixels at a time must fit into the free "
         "memory, {:.1f} GiB; it takes about {:.1f} GiB. {}".format(
             size, "images" if size > 1 else "image", config.image_size,
-            free / GIB, need.memory(config, size) / GIB,
+            memory.free / GIB, peak(config, memory, size) / GIB,
             "Give --micro_batch {}.".format(fitting[0]) if fitting else
             "Lower --image_size or --base_width, give --precision bfloat16, "
             "or free some memory."))

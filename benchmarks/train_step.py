@@ -1,0 +1,202 @@
+"""One training step of the network, beside PyTorch and a matrix product.
+
+Ours is the step of nonlocal_tf.training.loop: fed images, forward, backward,
+Adam. PyTorch's is the same network with the same first weights (see
+pytorch.py). The product of two square matrices is what the machine can do at
+most; the share of it counts the step's FLOPs by formula, three times those of
+a forward pass. In each precision all contenders take turns. bfloat16 has our
+float32 step of the same width beside it.
+
+    python -m benchmarks.train_step --precision float32
+"""
+
+import sys
+
+from benchmarks import common, inputs, trace
+from benchmarks.common import Column
+from nonlocal_tf.training import need
+
+PRECISIONS = ("float32", "bfloat16")
+INNER_RATIO = {"float32": 1.0, "bfloat16": 0.5}
+FASTER, BFLOAT16_FASTER = 1.1, 1.7      # targets: times the images/s
+SHARE = 92                              # target: per cent of matmul's rate
+OURS, PLAIN, FLOAT32 = "ours", "ours, plain", "ours, float32"
+PYTORCH, MATMUL = "PyTorch", "matmul"
+_LISTED = 12                            # kernels that --profile shows
+
+COLUMNS = [
+    Column("contender", "contender"),
+    Column("images/s", "images_per_second"),
+    Column("over PyTorch", "ratio_to_pytorch"),
+    Column("over ours float32", "ratio_to_float32"),
+    Column("GFLOP/s", "flops_per_second", 1e-9),
+    Column("share of matmul, %", "share_of_matmul", 100)]
+
+
+def main(arguments):
+    """Runs the benchmark by its command line; returns the exit code."""
+    return common.main("train_step", __doc__, arguments, _add_flags, _measure)
+
+
+def _add_flags(parser):
+    parser.add_argument("--precision", choices=PRECISIONS,
+                        help="one alone (default: both)")
+    parser.add_argument("--image_size", type=int, default=224,
+                        help="pixels (default: %(default)s)")
+    parser.add_argument("--batch_size", "--batchsize", type=int, default=16,
+                        help="images a step (default: %(default)s)")
+    parser.add_argument("--inner_ratio", type=float,
+                        help="width inside a block over that of its input "
+                        "(default: 1 in float32, 0.5 in bfloat16)")
+    parser.add_argument("--base_width", type=int, default=64,
+                        help="fewer make a thin network for a trial "
+                        "(default: %(default)s)")
+    parser.add_argument("--matmul_size", type=int, default=4096,
+                        help="rows of the matrices (default: %(default)s)")
+    parser.add_argument("--profile", action="store_true",
+                        help="list the kernels of one step of ours by time")
+
+
+def _measure(flags, report):
+    from benchmarks import ours
+    ours.quiet()
+    for precision in PRECISIONS:
+        if flags.precision in (None, precision):
+            _Comparison(flags, report, precision).run()
+
+
+class _Comparison:
+    """All contenders in one precision."""
+
+    def __init__(self, flags, report, precision):
+        self.flags, self.report = flags, report
+        self.precision = precision
+        self.steps, self.missing = {}, {}
+        self.config = self._config()
+        self._add_ours()
+        self._add_pytorch()
+
+    def _config(self, **settings):
+        from benchmarks import ours
+        ratio = self.flags.inner_ratio or INNER_RATIO[self.precision]
+        return ours.train_config(
+            self.flags, batch_size=self.flags.batch_size, inner_ratio=ratio,
+            **dict({"precision": self.precision}, **settings))
+
+    def _add_ours(self):
+        from benchmarks import ours
+        wanted = {OURS: {}, PLAIN: {"plain": True}}
+        if self.precision != "float32":
+            wanted[FLOAT32] = {"precision": "float32"}
+        self.values = None
+        for name, settings in wanted.items():
+            step = ours.TrainStep(self._config(**settings), self.values)
+            self.values = self.values or step.values()
+            self.trainable = step.trainable()
+            self.steps[name] = step
+
+    def _add_pytorch(self):
+        reason = common.without_pytorch()
+        if reason:
+            self.missing[PYTORCH] = reason
+            return
+        from benchmarks import pytorch
+        pytorch.prepare(self.flags.threads)
+        self.steps[PYTORCH] = pytorch.TrainStep(
+            self.values, self.trainable,
+            *inputs.digits(self.flags.batch_size),
+            image_size=self.flags.image_size, precision=self.precision)
+
+    def run(self):
+        """Measures, prints, compares with the targets."""
+        from benchmarks import ours
+        flags = self.flags
+        matmul = ours.Matmul(flags.matmul_size, self.precision, flags.threads)
+        seconds = common.alternate(
+            dict(self.steps, **{MATMUL: matmul}), flags.rounds)
+        matmul.close()
+        needed = need.training_flops(self.config)
+        rows = self._rows(seconds, needed, matmul.flops)
+        self.report.table(
+            "Train step, {}: {} pixels, batch {}, inner ratio {:g}, {} "
+            "threads; {} GFLOP an image; median of {} rounds "
+            "[least..most]".format(
+                self.precision, flags.image_size, flags.batch_size,
+                self.config.inner_ratio, flags.threads,
+                common.number(1e-9 * needed), flags.rounds),
+            COLUMNS, rows, precision=self.precision,
+            inner_ratio=self.config.inner_ratio, flops_per_image=needed)
+        self._say_that_they_are_equal()
+        self._compare(rows)
+        if flags.profile and OURS in self.steps:
+            self._profile()
+        for name in self.steps:
+            if name != PYTORCH:
+                self.steps[name].close()
+
+    def _rows(self, seconds, needed, matmul_flops):
+        matmul = common.rates(seconds[MATMUL], matmul_flops)
+        rows = []
+        for name in ([OURS, PLAIN] if self.precision == "float32" else
+                     [OURS, FLOAT32]) + [PYTORCH]:
+            row = {"contender": name}
+            rows.append(row)
+            if name in self.missing:
+                row["missing"] = self.missing[name]
+                continue
+            rates = common.rates(seconds[name], self.flags.batch_size)
+            work = [needed * rate for rate in rates]
+            row["images_per_second"] = common.figure(rates)
+            row["flops_per_second"] = common.figure(work)
+            if name != FLOAT32:
+                row["share_of_matmul"] = common.ratio(work, matmul)
+            for key, other in (("ratio_to_pytorch", PYTORCH),
+                               ("ratio_to_float32", FLOAT32)):
+                if other in seconds:
+                    row[key] = common.ratio(rates, common.rates(
+                        seconds[other], self.flags.batch_size))
+        return rows + [{
+            "contender": "{} {}".format(MATMUL, self.flags.matmul_size),
+            "flops_per_second": common.figure(matmul)}]
+
+    def _say_that_they_are_equal(self):
+        parameters = {name: step.parameters()
+                      for name, step in self.steps.items()}
+        losses = {name: step.first_loss for name, step in self.steps.items()}
+        self.report.note("trained parameters: " + "; ".join(
+            "{} {:,}".format(*each) for each in parameters.items()),
+            precision=self.precision, parameters=parameters)
+        self.report.note("loss of the first step: " + "; ".join(
+            "{} {:.4f}".format(*each) for each in losses.items()),
+            precision=self.precision, first_loss=losses)
+
+    def _compare(self, rows):
+        def median(key, scale=1):
+            return scale * rows[0][key].median if key in rows[0] else None
+
+        what = "train step in {}: ours over ".format(self.precision)
+        self.report.target(
+            what + PYTORCH, median("ratio_to_pytorch"), FASTER)
+        if self.precision == "float32":
+            self.report.target(
+                what + "the rate of matmul, %",
+                median("share_of_matmul", 100), SHARE)
+        else:
+            self.report.target(what + "ours in float32",
+                               median("ratio_to_float32"), BFLOAT16_FASTER)
+
+    def _profile(self):
+        kernels = trace.kernels(self.steps[OURS].traced(
+            *inputs.digits(self.flags.batch_size)))
+        rows = [{"kernel": name, "seconds": seconds, "count": count}
+                for name, seconds, count in trace.by_operation(kernels)]
+        self.report.table(
+            "Kernels of one step of ours, {}; all of them {:.3f} s".format(
+                self.precision, trace.busy_seconds(kernels)),
+            [Column("kernel", "kernel"), Column("ms", "seconds", 1000),
+             Column("runs", "count")], rows[:_LISTED],
+            precision=self.precision)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
