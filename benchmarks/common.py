@@ -20,6 +20,8 @@ RESULTS = os.path.join(ROOT, "benchmarks", "results")
 
 
 _ENVIRONMENT = {
+    # As the trainers do; see nonlocal_tf.training.command.
+    "TF_ENABLE_ONEDNN_OPTS": "1",
     # PyTorch and ONNX Runtime are here those for the CPU.
     "CUDA_VISIBLE_DEVICES": "-1",
     # OpenMP's threads, which are PyTorch's, wait for each other in a loop of

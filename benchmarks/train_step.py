@@ -10,17 +10,21 @@ float32 step of the same width beside it.
     python -m benchmarks.train_step --precision float32
 """
 
+import os
 import sys
 
 from benchmarks import common, inputs, trace
 from benchmarks.common import Column
 from nonlocal_tf.training import need
+from nonlocal_tf.training.command import tune
+from nonlocal_tf.training.config import TrainConfig
 
 PRECISIONS = ("float32", "bfloat16")
 INNER_RATIO = {"float32": 1.0, "bfloat16": 0.5}
 FASTER, BFLOAT16_FASTER = 1.1, 1.7      # targets: times the images/s
 SHARE = 92                              # target: per cent of matmul's rate
 OURS, PLAIN, FLOAT32 = "ours", "ours, plain", "ours, float32"
+XLA = "ours, XLA"
 PYTORCH, MATMUL = "PyTorch", "matmul"
 _LISTED = 12                            # kernels that --profile shows
 
@@ -53,11 +57,14 @@ def _add_flags(parser):
                         "(default: %(default)s)")
     parser.add_argument("--matmul_size", type=int, default=4096,
                         help="rows of the matrices (default: %(default)s)")
+    parser.add_argument("--xla", action="store_true",
+                        help="ours compiled with XLA too")
     parser.add_argument("--profile", action="store_true",
                         help="list the kernels of one step of ours by time")
 
 
 def _measure(flags, report):
+    tune(TrainConfig(xla=flags.xla), os.environ)
     from benchmarks import ours
     ours.quiet()
     for precision in PRECISIONS:
@@ -86,6 +93,8 @@ class _Comparison:
     def _add_ours(self):
         from benchmarks import ours
         wanted = {OURS: {}, PLAIN: {"plain": True}}
+        if self.flags.xla:
+            wanted[XLA] = {"xla": True}
         if self.precision != "float32":
             wanted[FLOAT32] = {"precision": "float32"}
         self.values = None

@@ -1,6 +1,7 @@
 """The commands and the code of README and docs work as written."""
 
 import glob
+import importlib.util
 import os
 import re
 import shlex
@@ -17,7 +18,8 @@ from nonlocal_tf.training.flags import parse_flags
 TRAINERS = {"train_gpu.py", "train_modelarts.py", "boot_modelarts.py"}
 PAGES = sorted(
     glob.glob(os.path.join(ROOT, "*.md"))
-    + glob.glob(os.path.join(ROOT, "docs", "*.md")))
+    + glob.glob(os.path.join(ROOT, "docs", "*.md"))
+    + glob.glob(os.path.join(ROOT, "benchmarks", "*.md")))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
@@ -42,6 +44,14 @@ def test_export_commands_have_flags_that_exist(path):
             flags.parse_flags(words[2:], "freeze_pb.py")
         if words[1:2] == ["-m"] and words[2].startswith("nonlocal_tf"):
             modules[words[2]].parse(words[3:])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
+def test_benchmarks_exist(path):
+    for line in shell_lines(path):
+        words = shlex.split(line, comments=True)
+        if words[1:2] == ["-m"] and words[2].startswith("benchmarks"):
+            assert importlib.util.find_spec(words[2])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=os.path.basename)

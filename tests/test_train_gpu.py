@@ -7,10 +7,11 @@ import sys
 import time
 
 import pytest
-from support import ROOT, THIN
+from support import ROOT, THIN, records
 
 from nonlocal_tf.data import download
-from nonlocal_tf.training.command import run
+from nonlocal_tf.training.command import run, tune
+from nonlocal_tf.training.config import TrainConfig
 
 INTERRUPT_AT_WORK = """
 import time
@@ -122,3 +123,35 @@ def test_bad_values_end_in_one_line(
     code = run(["--data_url", tiny_set, "--train_url", str(tmp_path)]
                + arguments, "train_gpu.py", "")
     one_line(code, capfd.readouterr().err, *words)
+
+
+def test_tensorflow_is_told_what_it_reads_at_its_import():
+    environ = {}
+    tune(TrainConfig(), environ)
+    assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    tune(TrainConfig(xla=True), environ)
+    tune(TrainConfig(xla=True), environ)
+    assert environ["TF_XLA_FLAGS"] == "--tf_xla_cpu_global_jit"
+
+
+def test_what_the_user_has_set_is_kept():
+    environ = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_XLA_FLAGS": "--a"}
+    tune(TrainConfig(xla=True), environ)
+    assert environ == {"TF_ENABLE_ONEDNN_OPTS": "0",
+                       "TF_XLA_FLAGS": "--a --tf_xla_cpu_global_jit"}
+
+
+@pytest.mark.slow
+def test_xla_computes_the_same(tiny_set, tmp_path):
+    """The first loss, of a thin network; its sums are in another order."""
+    losses = []
+    for name in ("false", "true"):
+        done = subprocess.run(
+            [sys.executable, "train_gpu.py", "--data_url", tiny_set,
+             "--train_url", str(tmp_path / name), "--xla", name,
+             "--max_steps", "1", "--log_steps", "1"] + THIN, cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            universal_newlines=True)
+        assert done.returncode == 0, done.stdout
+        losses.append(records(tmp_path / name, "step")[0]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -51,15 +51,19 @@ def _parse(arguments, program, description, platform):
     from nonlocal_tf.training.flags import parse_flags  # imports NumPy
     config = parse_flags(arguments, program, description, platform)
     if config.platform == "gpu":
-        _tune(config, os.environ)
+        tune(config, os.environ)
     return config
 
 
-def _tune(config, environ):
-    """What TensorFlow reads from the environment when it is imported.
+def tune(config, environ):
+    """Sets what TensorFlow reads from the environment when it is imported.
 
     TensorFlow 2.5 to 2.8 have oneDNN and do not use it by themselves: 2.6.5
     trains five times as fast with it.
+
+    Args:
+      config: a `TrainConfig`.
+      environ: as os.environ; what it has is kept.
     """
     environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if config.xla:
