@@ -17,7 +17,9 @@ from benchmarks import common
 from benchmarks.common import Column
 
 LIVE, PB, ONNX, PYTORCH = "live graph", "PB", "ONNX Runtime", "PyTorch"
-TOLERANCE = 1e-3                # of a logit, and of the largest one
+# Of a logit, and of the largest one: float32 in other orders, through 50
+# layers of random weights. Any two of the four differ that much.
+TOLERANCE = 5e-3
 OVER_PYTORCH, OVER_ONNX = 1.1, 1.0      # targets, at the middle batch
 _TARGET_BATCH = 32
 

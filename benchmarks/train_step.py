@@ -146,8 +146,7 @@ class _Comparison:
     def _rows(self, seconds, needed, matmul_flops):
         matmul = common.rates(seconds[MATMUL], matmul_flops)
         rows = []
-        for name in ([OURS, PLAIN] if self.precision == "float32" else
-                     [OURS, FLOAT32]) + [PYTORCH]:
+        for name in list(self.steps) + list(self.missing):
             row = {"contender": name}
             rows.append(row)
             if name in self.missing:

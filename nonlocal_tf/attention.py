@@ -11,23 +11,26 @@ tf1 = tf.compat.v1
 CHUNK_BYTES = 16 * 2 ** 20
 
 
-def attend(affinity, queries, keys, values):
-    """sum_j affinity(q, k)_ij v_j, from the whole matrix.
+def attend(scores, softmax, queries, keys, values):
+    """sum_j a_ij v_j, from the whole matrix a.
 
     Args:
-      affinity: from queries [B, n, A] and keys [B, M, A] to [B, n, M], each
-        row from its own query alone, without variables.
+      scores: from queries [B, n, A] and keys [B, M, A] to [B, n, M], each row
+        from its own query alone, without variables.
+      softmax: whether a is the scores' softmax over the keys, in float32;
+        else the scores themselves.
       queries: [B, N, A].
       keys: [B, M, A].
       values: [B, M, K].
     Returns:
-      y [B, N, K] and the matrix [B, N, M].
+      y [B, N, K] and a [B, N, M].
     """
-    matrix = affinity(queries, keys)
+    matrix = _affinity(scores(queries, keys), softmax, values.dtype)
     return tf.matmul(matrix, values), matrix
 
 
-def attend_in_chunks(affinity, queries, keys, values, chunk_bytes=None):
+def attend_in_chunks(scores, softmax, queries, keys, values,
+                     chunk_bytes=None):
     """`attend`, exactly, with memory that is linear in N.
 
     Some queries at a time have their rows of the matrix, and so has the
@@ -36,7 +39,7 @@ def attend_in_chunks(affinity, queries, keys, values, chunk_bytes=None):
     had.
 
     Args:
-      affinity, queries, keys, values: see `attend`.
+      scores, softmax, queries, keys, values: see `attend`.
       chunk_bytes: at most that many for the float32 rows at a time, by
         default `CHUNK_BYTES`; one query of every sample is the least.
     Returns:
@@ -48,18 +51,21 @@ def attend_in_chunks(affinity, queries, keys, values, chunk_bytes=None):
         padded = rows.pad(queries)
 
         def step(index, chunks):
-            matrix = affinity(rows.take(padded, index), keys)
-            return index + 1, chunks.write(index, tf.matmul(matrix, values))
+            y, _ = attend(
+                scores, softmax, rows.take(padded, index), keys, values)
+            return index + 1, chunks.write(index, y)
 
         _, chunks = _loop(rows.count, step, [_array(rows.count, values)])
+        y = rows.join(chunks, values)
 
         def gradient(dy):
-            dy = rows.pad(dy)
+            padded_dy, padded_y = rows.pad(dy), rows.pad(y)
 
             def back(index, chunks, dkeys, dvalues):
+                part, dy_part, y_part = [rows.take(x, index) for x in (
+                    padded, padded_dy, padded_y)]
                 dq, dk, dv = _gradients(
-                    affinity, rows.take(padded, index), keys, values,
-                    rows.take(dy, index))
+                    scores, softmax, part, keys, values, y_part, dy_part)
                 return (index + 1, chunks.write(index, dq), dkeys + dk,
                         dvalues + dv)
 
@@ -68,18 +74,34 @@ def attend_in_chunks(affinity, queries, keys, values, chunk_bytes=None):
             _, chunks, dkeys, dvalues = _loop(rows.count, back, start)
             return rows.join(chunks, queries), dkeys, dvalues
 
-        return rows.join(chunks, values), gradient
+        return y, gradient
 
     return compute(queries, keys, values)
 
 
-def _gradients(affinity, queries, keys, values, dy):
-    """Of `attend` for some queries, from the gradient of their y."""
+def _affinity(scores, softmax, dtype):
+    if not softmax:
+        return scores
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), dtype)
+
+
+def _gradients(scores, softmax, queries, keys, values, y, dy):
+    """Of `attend` for some queries, from y and its gradient.
+
+    The softmax's own, a (da - sum_j a da), has sum_j a_ij da_ij = y_i . dy_i:
+    a sum over K numbers in place of M (arXiv:2205.14135, App. B.2).
+    """
     with tf.GradientTape() as tape:
         tape.watch([queries, keys])
-        matrix = affinity(queries, keys)                    # [B, n, M]
-    dmatrix = tf.matmul(dy, values, transpose_b=True)       # [B, n, M]
-    dqueries, dkeys = tape.gradient(matrix, [queries, keys], dmatrix)
+        found = scores(queries, keys)                       # [B, n, M]
+    matrix = _affinity(found, softmax, values.dtype)
+    dscores = tf.matmul(dy, values, transpose_b=True)       # [B, n, M]
+    if softmax:
+        mean = tf.reduce_sum(
+            tf.cast(y, tf.float32) * tf.cast(dy, tf.float32), 2, keepdims=True)
+        dscores = tf.cast(tf.cast(matrix, tf.float32) * (
+            tf.cast(dscores, tf.float32) - mean), found.dtype)
+    dqueries, dkeys = tape.gradient(found, [queries, keys], dscores)
     return dqueries, dkeys, tf.matmul(matrix, dy, transpose_a=True)
 
 

@@ -151,27 +151,24 @@ class NonLocalBlock(tf.Module):
             queries = self.theta_score(tf.expand_dims(queries, 2))
             keys = self.phi_score(tf.expand_dims(keys, 2))  # [B, M, 1, 1]
             queries, keys = tf.squeeze(queries, 3), tf.squeeze(keys, 3)
+        softmax = "gaussian" in self.instantiation
+        parts = (self._scores, softmax, queries, keys, values)
         if need_affinity or not self._is_too_large(queries, keys):
-            return attend(self._affinity, queries, keys, values)
-        return attend_in_chunks(self._affinity, queries, keys, values), None
+            return attend(*parts)
+        return attend_in_chunks(*parts), None
 
-    def _affinity(self, queries, keys):
-        """f / C(x), [B, N, M]; each row from its own query alone."""
-        dtype = queries.dtype
+    def _scores(self, queries, keys):
+        """f / C(x) [B, N, M], before the softmax where there is one."""
         if self.instantiation == "concatenation":
             scores = tf.nn.relu(
                 queries + tf.transpose(keys, [0, 2, 1]))    # Eq. 5
             if self.scale:
                 scores *= self.inner_channels ** -0.5
             return _over_their_number(scores, axis=2)
-        if self.instantiation == "dot_product":
-            return tf.matmul(self._scaled(queries), keys, transpose_b=True)
-        if dtype == tf.float16:
+        if "gaussian" in self.instantiation and queries.dtype == tf.float16:
             # Their product may be beyond float16's 65504.
             queries, keys = [tf.cast(x, tf.float32) for x in (queries, keys)]
-        scores = tf.matmul(self._scaled(queries), keys, transpose_b=True)
-        affinity = tf.nn.softmax(tf.cast(scores, tf.float32))
-        return tf.cast(affinity, dtype)                     # rows sum to 1
+        return tf.matmul(self._scaled(queries), keys, transpose_b=True)
 
     def _scaled(self, queries):
         width = queries.shape.as_list()[-1]

@@ -11,8 +11,8 @@ from nonlocal_tf.attention import attend_in_chunks
 from nonlocal_tf.non_local import NonLocalBlock
 
 
-def softmax_affinity(queries, keys):
-    return tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
+def products(queries, keys):
+    return tf.matmul(queries, keys, transpose_b=True)
 
 
 def random_tensors(batch=2, n=7, m=5, a=3, k=4):
@@ -41,7 +41,7 @@ def test_softmax_in_chunks_and_its_gradients_equal_numpy(rows, unknown):
         fed = [tf1.placeholder(tf.float32, (
             [None, None] if unknown else list(x.shape[:2])) + [x.shape[2]])
             for x in arrays]
-        y = attend_in_chunks(softmax_affinity, *fed[:3],
+        y = attend_in_chunks(products, True, *fed[:3],
                              chunk_bytes=rows * 2 * 5 * 4)
         results = session.run([y] + tf1.gradients(y, fed[:3], fed[3]),
                               dict(zip(fed, arrays)))
@@ -58,7 +58,7 @@ def test_works_eagerly_and_in_a_function(wrap):
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         y = wrap(lambda *x: attend_in_chunks(
-            softmax_affinity, *x, chunk_bytes=80))(*inputs)
+            products, True, *x, chunk_bytes=80))(*inputs)
     results = [y] + tape.gradient(y, inputs, tf.constant(arrays[3]))
     for result, expected in zip(results, by_numpy(*arrays)):
         np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
