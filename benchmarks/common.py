@@ -80,6 +80,8 @@ def growth(small, large, small_size, large_size):
 def alternate(contenders, rounds, clock=time.perf_counter):
     """Runs all contenders in turn, so that a slow minute hits all alike.
 
+    Every other round goes backwards, so that none always follows the same.
+
     Args:
       contenders: name -> function without arguments, which may return the
         seconds that it took where they are not those of the whole call.
@@ -90,7 +92,8 @@ def alternate(contenders, rounds, clock=time.perf_counter):
     """
     seconds = {name: [] for name in contenders}
     for number in range(rounds + 1):
-        for name, act in contenders.items():
+        turns = list(contenders.items())
+        for name, act in turns[::-1] if number % 2 else turns:
             began = clock()
             taken = act()
             if taken is None:
@@ -256,10 +259,14 @@ def main(name, description, arguments, add_flags, measure):
             flags, ("rounds", 1, 10000), ("threads", 1, 4096))
         _check_path(flags.json)
         for variable, value in _ENVIRONMENT.items():
+            if variable == "CUDA_VISIBLE_DEVICES":
+                os.environ[variable] = value
             os.environ.setdefault(variable, value)
         report = Report(name, flags, arguments)
-        wrong = measure(flags, report)
-        report.write()
+        try:
+            wrong = measure(flags, report)
+        finally:
+            report.write()
         return 1 if wrong else 0
 
     return command.run("benchmarks." + name, act)

@@ -19,7 +19,7 @@ def padded_images(count, image_size):
         inputs.digits(count)[0], image_size, _LAYOUT)
 
 
-def sane_values(config):
+def sane_values(config, threads):
     """First weights that hide nothing, by short names.
 
     The moving statistics are those of a batch, so that activations stay in
@@ -32,7 +32,8 @@ def sane_values(config):
         network(tf.constant(images), is_training=True)
         updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
         variables = ours.by_short_name(network.variables)
-        with tf1.Session(graph=graph) as session:
+        with tf1.Session(graph=graph,
+                         config=ours.session_config(threads)) as session:
             session.run(tf1.global_variables_initializer())
             values = session.run(variables)
             for name, value in values.items():

@@ -79,7 +79,7 @@ def _networks(flags, folder):
     ours.quiet()
     config = ours.train_config(
         flags, batch_size=1, inner_ratio=flags.inner_ratio)
-    values = frozen.sane_values(config)
+    values = frozen.sane_values(config, flags.threads)
     live = frozen.Live(config, values, flags.threads)
     path = live.freeze(folder)
     networks = {LIVE: live, PB: frozen.File(path, flags.threads)}
@@ -137,7 +137,8 @@ def agreement(logits, expected):
 
 def _compare(rows, report):
     for row in rows:
-        if row["contender"] == PB and row["batch"] == _TARGET_BATCH:
+        if (row["contender"] == PB and row["batch"] == _TARGET_BATCH
+                and row["agrees"]):
             for key, other, required in (
                     ("ratio_to_pytorch", PYTORCH, OVER_PYTORCH),
                     ("ratio_to_onnx", ONNX, OVER_ONNX)):

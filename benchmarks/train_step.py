@@ -15,6 +15,8 @@ import sys
 
 from benchmarks import common, inputs, trace
 from benchmarks.common import Column
+from nonlocal_tf import command
+from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import need
 from nonlocal_tf.training.command import tune
 from nonlocal_tf.training.config import TrainConfig
@@ -26,6 +28,7 @@ SHARE = 92                              # target: per cent of matmul's rate
 OURS, PLAIN, FLOAT32 = "ours", "ours, plain", "ours, float32"
 XLA = "ours, XLA"
 PYTORCH, MATMUL = "PyTorch", "matmul"
+LOSS_SPREAD = {"float32": 1e-3, "bfloat16": 0.1}
 _LISTED = 12                            # kernels that --profile shows
 
 COLUMNS = [
@@ -64,12 +67,14 @@ def _add_flags(parser):
 
 
 def _measure(flags, report):
+    command.check_ranges(flags, ("matmul_size", 1, 10 ** 5))
     tune(TrainConfig(xla=flags.xla), os.environ)
     from benchmarks import ours
     ours.quiet()
-    for precision in PRECISIONS:
-        if flags.precision in (None, precision):
-            _Comparison(flags, report, precision).run()
+    agree = [_Comparison(flags, report, precision).run()
+             for precision in PRECISIONS
+             if flags.precision in (None, precision)]
+    return not all(agree)
 
 
 class _Comparison:
@@ -81,11 +86,13 @@ class _Comparison:
         self.steps, self.missing = {}, {}
         self.config = self._config()
         self._add_ours()
-        self._add_pytorch()
+        if self.steps:
+            self._add_pytorch()
 
     def _config(self, **settings):
         from benchmarks import ours
-        ratio = self.flags.inner_ratio or INNER_RATIO[self.precision]
+        ratio = self.flags.inner_ratio
+        ratio = INNER_RATIO[self.precision] if ratio is None else ratio
         return ours.train_config(
             self.flags, batch_size=self.flags.batch_size, inner_ratio=ratio,
             **dict({"precision": self.precision}, **settings))
@@ -99,7 +106,11 @@ class _Comparison:
             wanted[FLOAT32] = {"precision": "float32"}
         self.values = None
         for name, settings in wanted.items():
-            step = ours.TrainStep(self._config(**settings), self.values)
+            try:
+                step = ours.TrainStep(self._config(**settings), self.values)
+            except UserError as error:          # no bfloat16 here
+                self.missing[name] = str(error)
+                return
             self.values = self.values or step.values()
             self.trainable = step.trainable()
             self.steps[name] = step
@@ -117,8 +128,12 @@ class _Comparison:
             image_size=self.flags.image_size, precision=self.precision)
 
     def run(self):
-        """Measures, prints, compares with the targets."""
+        """Measures, prints, compares with the targets; whether all agree."""
         from benchmarks import ours
+        if not self.steps:
+            self.report.note("{}: {}".format(
+                self.precision, self.missing[OURS]))
+            return True
         flags = self.flags
         matmul = ours.Matmul(flags.matmul_size, self.precision, flags.threads)
         seconds = common.alternate(
@@ -135,13 +150,14 @@ class _Comparison:
                 common.number(1e-9 * needed), flags.rounds),
             COLUMNS, rows, precision=self.precision,
             inner_ratio=self.config.inner_ratio, flops_per_image=needed)
-        self._say_that_they_are_equal()
+        agree = self._are_equal()
         self._compare(rows)
-        if flags.profile and OURS in self.steps:
+        if flags.profile:
             self._profile()
         for name in self.steps:
             if name != PYTORCH:
                 self.steps[name].close()
+        return agree
 
     def _rows(self, seconds, needed, matmul_flops):
         matmul = common.rates(seconds[MATMUL], matmul_flops)
@@ -160,14 +176,15 @@ class _Comparison:
                 row["share_of_matmul"] = common.ratio(work, matmul)
             for key, other in (("ratio_to_pytorch", PYTORCH),
                                ("ratio_to_float32", FLOAT32)):
-                if other in seconds:
+                if other in seconds and (name, other) != (FLOAT32, PYTORCH):
                     row[key] = common.ratio(rates, common.rates(
                         seconds[other], self.flags.batch_size))
         return rows + [{
             "contender": "{} {}".format(MATMUL, self.flags.matmul_size),
             "flops_per_second": common.figure(matmul)}]
 
-    def _say_that_they_are_equal(self):
+    def _are_equal(self):
+        """Whether all have the same size, and the same first loss nearly."""
         parameters = {name: step.parameters()
                       for name, step in self.steps.items()}
         losses = {name: step.first_loss for name, step in self.steps.items()}
@@ -177,6 +194,9 @@ class _Comparison:
         self.report.note("loss of the first step: " + "; ".join(
             "{} {:.4f}".format(*each) for each in losses.items()),
             precision=self.precision, first_loss=losses)
+        spread = max(losses.values()) - min(losses.values())
+        return len(set(parameters.values())) == 1 and (
+            spread <= LOSS_SPREAD[self.precision] * max(losses.values()))
 
     def _compare(self, rows):
         def median(key, scale=1):
