@@ -23,10 +23,11 @@ def attend(scores, softmax, queries, keys, values):
       keys: [B, M, A].
       values: [B, M, K].
     Returns:
-      y [B, N, K] and a [B, N, M].
+      y [B, N, K] and a [B, N, M], in the type of the values.
     """
-    matrix = _affinity(scores(queries, keys), softmax, values.dtype)
-    return tf.matmul(matrix, values), matrix
+    affinity = _affinity(scores(queries, keys), softmax)
+    affinity = tf.cast(affinity, values.dtype)
+    return tf.matmul(affinity, values), affinity
 
 
 def attend_in_chunks(scores, softmax, queries, keys, values,
@@ -66,43 +67,54 @@ def attend_in_chunks(scores, softmax, queries, keys, values,
                     padded, padded_dy, padded_y)]
                 dq, dk, dv = _gradients(
                     scores, softmax, part, keys, values, y_part, dy_part)
-                return (index + 1, chunks.write(index, dq), dkeys + dk,
-                        dvalues + dv)
+                return (index + 1, chunks.write(index, dq),
+                        dkeys + tf.cast(dk, tf.float32),
+                        dvalues + tf.cast(dv, tf.float32))
 
-            start = [_array(rows.count, queries), tf.zeros_like(keys),
-                     tf.zeros_like(values)]
+            # Sums over many chunks: in float32 whatever the type.
+            start = [_array(rows.count, queries)] + [
+                tf.zeros_like(x, tf.float32) for x in (keys, values)]
             _, chunks, dkeys, dvalues = _loop(rows.count, back, start)
-            return rows.join(chunks, queries), dkeys, dvalues
+            return (rows.join(chunks, queries), tf.cast(dkeys, keys.dtype),
+                    tf.cast(dvalues, values.dtype))
 
         return y, gradient
 
     return compute(queries, keys, values)
 
 
-def _affinity(scores, softmax, dtype):
-    if not softmax:
-        return scores
-    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), dtype)
+def _affinity(scores, softmax):
+    return tf.nn.softmax(tf.cast(scores, tf.float32)) if softmax else scores
 
 
 def _gradients(scores, softmax, queries, keys, values, y, dy):
-    """Of `attend` for some queries, from y and its gradient.
-
-    The softmax's own, a (da - sum_j a da), has sum_j a_ij da_ij = y_i . dy_i:
-    a sum over K numbers in place of M (arXiv:2205.14135, App. B.2).
-    """
+    """Of `attend` for some queries, from y and its gradient."""
     with tf.GradientTape() as tape:
         tape.watch([queries, keys])
         found = scores(queries, keys)                       # [B, n, M]
-    matrix = _affinity(found, softmax, values.dtype)
-    dscores = tf.matmul(dy, values, transpose_b=True)       # [B, n, M]
+    affinity = _affinity(found, softmax)
+    dfound = tf.matmul(dy, values, transpose_b=True)        # [B, n, M]
     if softmax:
-        mean = tf.reduce_sum(
-            tf.cast(y, tf.float32) * tf.cast(dy, tf.float32), 2, keepdims=True)
-        dscores = tf.cast(tf.cast(matrix, tf.float32) * (
-            tf.cast(dscores, tf.float32) - mean), found.dtype)
-    dqueries, dkeys = tape.gradient(found, [queries, keys], dscores)
-    return dqueries, dkeys, tf.matmul(matrix, dy, transpose_a=True)
+        dfound = _softmax_gradient(affinity, dfound, y, dy)
+    dqueries, dkeys = tape.gradient(
+        found, [queries, keys], tf.cast(dfound, found.dtype))
+    affinity = tf.cast(affinity, dy.dtype)
+    return dqueries, dkeys, tf.matmul(affinity, dy, transpose_a=True)
+
+
+def _softmax_gradient(affinity, daffinity, y, dy):
+    """a (da - sum_j a da), in float32.
+
+    The sum is y . dy, over K numbers in place of M (arXiv:2205.14135, App.
+    B.2); not in lower precisions, where y is rounded apart from a and da, and
+    what should cancel does not.
+    """
+    if y.dtype == tf.float32:
+        mean = tf.reduce_sum(y * dy, 2, keepdims=True)
+    else:
+        daffinity = tf.cast(daffinity, tf.float32)
+        mean = tf.reduce_sum(affinity * daffinity, 2, keepdims=True)
+    return affinity * (daffinity - mean)
 
 
 class _Rows:

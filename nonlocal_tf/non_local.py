@@ -151,8 +151,7 @@ class NonLocalBlock(tf.Module):
             queries = self.theta_score(tf.expand_dims(queries, 2))
             keys = self.phi_score(tf.expand_dims(keys, 2))  # [B, M, 1, 1]
             queries, keys = tf.squeeze(queries, 3), tf.squeeze(keys, 3)
-        softmax = "gaussian" in self.instantiation
-        parts = (self._scores, softmax, queries, keys, values)
+        parts = (self._scores, self._has_softmax(), queries, keys, values)
         if need_affinity or not self._is_too_large(queries, keys):
             return attend(*parts)
         return attend_in_chunks(*parts), None
@@ -165,10 +164,15 @@ class NonLocalBlock(tf.Module):
             if self.scale:
                 scores *= self.inner_channels ** -0.5
             return _over_their_number(scores, axis=2)
-        if "gaussian" in self.instantiation and queries.dtype == tf.float16:
-            # Their product may be beyond float16's 65504.
+        if self.instantiation == "gaussian" or (
+                queries.dtype == tf.float16 and self._has_softmax()):
+            # x . x is large, and 8 bits of it are no exponent; a product may
+            # also be beyond float16's 65504.
             queries, keys = [tf.cast(x, tf.float32) for x in (queries, keys)]
         return tf.matmul(self._scaled(queries), keys, transpose_b=True)
+
+    def _has_softmax(self):
+        return "gaussian" in self.instantiation
 
     def _scaled(self, queries):
         width = queries.shape.as_list()[-1]

@@ -7,7 +7,7 @@ from support import graph_session, random_values, set_values, tf1
 
 from nonlocal_tf import attention
 from nonlocal_tf.architecture import INSTANTIATIONS
-from nonlocal_tf.attention import attend_in_chunks
+from nonlocal_tf.attention import attend, attend_in_chunks
 from nonlocal_tf.non_local import NonLocalBlock
 
 
@@ -47,6 +47,25 @@ def test_softmax_in_chunks_and_its_gradients_equal_numpy(rows, unknown):
                               dict(zip(fed, arrays)))
     for result, expected in zip(results, by_numpy(*arrays)):
         np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 4.0])
+def test_many_chunks_in_float16_are_as_exact_as_the_whole(offset):
+    """Of float16: its sums, and what has to cancel, are in float32."""
+    arrays = random_tensors(batch=1, n=256, m=64, a=8, k=8)
+    arrays[1:3] = arrays[1] + offset / 4, arrays[2] + offset
+    arrays = [x.astype(np.float16).astype(np.float32) for x in arrays]
+    expected = by_numpy(*arrays)
+    errors = []
+    with graph_session() as session:
+        q, k, v, dy = [tf.constant(x.astype(np.float16)) for x in arrays]
+        for y in (attend(products, True, q, k, v)[0],
+                  attend_in_chunks(products, True, q, k, v, chunk_bytes=256)):
+            found = session.run([y] + tf1.gradients(y, [q, k, v], dy))
+            errors.append([np.linalg.norm(a - b) / np.linalg.norm(b)
+                           for a, b in zip(found, expected)])
+    for whole, chunked in zip(*errors):
+        assert chunked <= 2 * whole + 1e-3
 
 
 @pytest.mark.skipif(tf.__version__.startswith("1."),

@@ -9,21 +9,20 @@ from nonlocal_tf.layers import conv2d
 from nonlocal_tf.training.gradients import by_matrix_product
 
 
-def gradients(size, stride, dtype=tf.float32, side=5):
+def gradients(size, stride, side=5):
     """Of a convolution's input and kernel: ours, TensorFlow's, the arrays."""
     random = np.random.RandomState(size + stride)
     rows = -(-side // stride)
     arrays = [random.randn(*shape).astype(np.float32) for shape in (
         (2, side, side, 3), (size, size, 3, 4), (2, rows, rows, 4))]
     with graph_session() as session:
-        x, kernel, dy = [tf.cast(tf.constant(a), dtype) for a in arrays]
+        x, kernel, dy = [tf.constant(a) for a in arrays]
         with by_matrix_product():
             ours = conv2d(x, kernel, stride=stride)
         plain = conv2d(x, kernel, stride=stride)
         both = [tf1.gradients(y, [x, kernel], dy) for y in (ours, plain)]
         types = {op.type for op in session.graph.get_operations()}
-        ours, plain = session.run([[tf.cast(each, tf.float32) for each in pair]
-                                   for pair in both])
+        ours, plain = session.run(both)
     return ours, plain, arrays, types
 
 

@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 from support import checkpoint_bytes, records, run_thin, tf1, thin_config
 
+from nonlocal_tf import attention
 from nonlocal_tf.platforms.gpu import Platform
+from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import TrainGraph
 
 
@@ -15,10 +17,10 @@ def random_batch(size, seed=0):
             random.randint(0, 10, size).astype(np.int32))
 
 
-def one_step(images, labels, parts=1):
+def one_step(images, labels, parts=1, **settings):
     """Totals, and variables by name, after a step from the same start."""
     config = thin_config("", "x", batch_size=len(labels),
-                         micro_batch=str(len(labels) // parts))
+                         micro_batch=str(len(labels) // parts), **settings)
     with tf.Graph().as_default():
         graph = TrainGraph(config, 10, Platform(config))
         with tf1.Session() as session:
@@ -71,6 +73,24 @@ def test_equal_parts_are_a_step_of_the_whole_batch(shallow):
     whole = one_step(images, labels)
     np.testing.assert_allclose(in_parts[0], whole[0], rtol=1e-5)
     assert distance(first_means(in_parts[1]), first_means(whole[1])) < 1e-3
+    moving = [{name: value for name, value in values.items()
+               if name.endswith("moving_mean")}
+              for values in (in_parts[1], whole[1])]
+    assert distance(*moving) < 1e-4
+
+
+@pytest.mark.parametrize("form", ["embedded_gaussian", "concatenation"])
+def test_all_fast_paths_together_equal_the_plain_way(
+        shallow, monkeypatch, form):
+    """A whole step, with affinities in chunks as well."""
+    monkeypatch.setattr(TrainConfig, "affinity_limit",
+                        lambda self: None if self.plain else 0)
+    monkeypatch.setattr(attention, "CHUNK_BYTES", 4 * 8 * 4)
+    fast, plain = [one_step(*random_batch(8), plain=plain, instantiation=form,
+                            non_local="res3:0;res4:0")
+                   for plain in (False, True)]
+    np.testing.assert_allclose(fast[0], plain[0], rtol=1e-5)
+    assert distance(first_means(fast[1]), first_means(plain[1])) < 1e-3
 
 
 def test_what_is_kept_of_parts_is_cleared_by_the_step(shallow):

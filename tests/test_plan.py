@@ -87,7 +87,8 @@ def test_a_matrix_beyond_its_limit_needs_no_memory():
     whole = TrainConfig(batch_size=64, affinity_mb=0)
     split = TrainConfig(batch_size=64, affinity_mb=100)
     saved = need.memory(whole, 64) - need.memory(split, 64)
-    assert saved == pytest.approx(1.1 * 4 * 64 * 4 * 784 ** 2, rel=0.01)
+    matrix = 4 * 64 * 784 ** 2          # of one block; four have one
+    assert 4 * matrix < saved < 8 * matrix
     assert need.memory(whole, 32) == need.memory(split, 32)
 
 
@@ -101,9 +102,10 @@ def test_auto_takes_the_most_that_leaves_a_share_of_the_memory():
     config = TrainConfig()
     for memory in map(free, (6, 12, 24, 48)):
         size = plan.part_size(config, memory)
-        assert plan.peak(config, memory, size) <= 0.85 * memory.free
+        share = memory.free + memory.used
+        assert plan.peak(config, memory, size) <= 0.85 * share
         assert size == 128 or (
-            plan.peak(config, memory, 2 * size) > 0.79 * memory.free)
+            plan.peak(config, memory, 2 * size) > 0.79 * share)
 
 
 def test_auto_takes_the_batch_where_nothing_is_known_of_the_memory():
@@ -141,6 +143,29 @@ def test_a_run_of_days_names_the_flags_that_shorten_it():
         assert words in text
     assert "--image_size" not in plan.too_long(
         TrainConfig(image_size=56), 3 * 86400)
+    assert plan.too_long(TrainConfig(
+        image_size=56, epoch=4, precision="bfloat16"), 90000,
+        "GPU") == "That is 1.0 days."
+
+
+def test_a_run_that_goes_on_is_told_no_flag_that_it_may_not_change():
+    text = plan.too_long(TrainConfig(), 3 * 86400, resumed=True)
+    assert "--image_size" not in text and "--precision" not in text
+
+
+@pytest.mark.parametrize("image_size, batch_size, expected", [
+    (28, 64, 8), (28, 6, 6), (28, 127, 127), (224, 64, 1)])
+def test_auto_leaves_batch_norm_enough_to_average_over(
+        image_size, batch_size, expected):
+    config = TrainConfig(image_size=image_size, batch_size=batch_size)
+    assert plan._sensible(config)[-1] == expected
+
+
+def test_time_is_the_operations_over_the_rate(monkeypatch):
+    monkeypatch.setattr(plan, "_rate", lambda *_: 1e9)
+    config = TrainConfig(micro_batch="128")
+    assert plan.seconds_per_image(config, None) == pytest.approx(
+        1.3 * 57.9, rel=0.01)
 
 
 def test_a_trial_gives_seconds_for_an_image():

@@ -106,10 +106,7 @@ def test_float16_has_a_loss_scale_that_halves_and_skips(shallow, monkeypatch):
     monkeypatch.setattr(precision, "check", lambda *_: None)
     config = thin_config("", "x", precision="mixed_float16", micro_batch="8")
     with tf.Graph().as_default():
-        try:
-            graph = TrainGraph(config, 10, gpu.Platform(config))
-        except TypeError as error:
-            pytest.skip("no float16 on this CPU: {}".format(error))
+        graph = TrainGraph(config, 10, gpu.Platform(config))
         scale, = [each for each in tf1.global_variables()
                   if "loss_scale" in each.op.name]
         feed = {graph.images: np.random.RandomState(0).randint(
@@ -143,13 +140,31 @@ def test_what_a_cpu_has_not_is_refused_with_the_reason(
     assert "--precision float32" in str(caught.value)
 
 
-def test_bfloat16_without_onednn_is_refused(monkeypatch):
+@pytest.mark.parametrize("value", ["0", "false"])
+def test_bfloat16_without_onednn_is_refused(monkeypatch, value):
     monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
-    monkeypatch.setenv(precision.ONEDNN, "0")
-    with pytest.raises(UserError, match="oneDNN"):
+    monkeypatch.setenv(precision.ONEDNN, value)
+    with pytest.raises(UserError, match="has no oneDNN" if tf.__version__ <
+                       "2" else "oneDNN is off"):
         precision.check("bfloat16", "CPU")
 
 
 def test_an_npu_has_its_own_flag():
     with pytest.raises(UserError, match="--precision_mode"):
         TrainConfig(precision="bfloat16", platform="npu")
+
+
+@pytest.mark.parametrize("settings", [
+    dict(xla=True), dict(threads=2),
+    dict(loss_scale="fixed", micro_batch="64")])
+def test_what_an_npu_cannot_do_is_refused(settings):
+    with pytest.raises(UserError, match=list(settings)[-1]):
+        TrainConfig(platform="npu", **settings)
+    TrainConfig(**settings)
+
+
+def test_threads_and_xla_reach_the_session():
+    config = gpu.Platform(TrainConfig(threads=3, xla=True)).session_config()
+    assert config.intra_op_parallelism_threads == 3
+    assert config.inter_op_parallelism_threads == 3
+    assert config.graph_options.optimizer_options.global_jit_level > 0

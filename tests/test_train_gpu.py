@@ -134,6 +134,15 @@ def test_tensorflow_is_told_what_it_reads_at_its_import():
     assert environ["TF_XLA_FLAGS"] == "--tf_xla_cpu_global_jit"
 
 
+def test_what_cannot_fit_is_one_line_and_code_2(tiny_set, tmp_path, capsys):
+    assert run(["--data_url", tiny_set, "--train_url", str(tmp_path),
+                "--image_size", "4000", "--base_width", "1024", "--batchsize",
+                "8"], "train_gpu.py", "") == 2
+    error = capsys.readouterr().err.split("\n")
+    assert [line for line in error if "must fit into the free memory" in line]
+    assert not list((tmp_path / "Model").glob("*"))
+
+
 def test_what_the_user_has_set_is_kept():
     environ = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_XLA_FLAGS": "--a"}
     tune(TrainConfig(xla=True), environ)

@@ -42,6 +42,8 @@ def cores(root="/"):
 
     A quota of one and a half counts as two.
     """
+    if not hasattr(os, "sched_getaffinity"):        # not Linux
+        return os.cpu_count() or 1
     count = len(os.sched_getaffinity(0))
     for group in _groups(root, 2, ""):
         quota = _read(group, "cpu.max").split()

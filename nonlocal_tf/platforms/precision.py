@@ -44,7 +44,7 @@ def _check_processor(precision):
                            tf.__version__))
     default = "0" if tf.__version__.startswith(("2.5", "2.6", "2.7", "2.8")) \
         else "1"
-    if os.environ.get(ONEDNN, default) == "0":
+    if os.environ.get(ONEDNN, default).lower() in ("0", "false"):
         raise _refused(precision, "oneDNN is off; set {}=1 before TensorFlow "
                        "is imported".format(ONEDNN))
 
@@ -60,8 +60,9 @@ def _try(dtype):
             tf.ones([8]), tf.zeros([8]), is_training=True)[0]
         try:
             session.run(tf1.gradients(tf.nn.relu(result), [images, kernel]))
-        except tf.errors.OpError as error:
-            return error.message.strip().split("\n")[0][:200]
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            return str(getattr(error, "message", error)).strip().split(
+                "\n")[0][:200]
     return ""
 
 

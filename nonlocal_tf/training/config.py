@@ -45,7 +45,7 @@ _RANGES = (
     ("image_size", 28, 4096), ("base_width", 1, 1024),
     ("max_steps", 0, 10 ** 12), ("log_steps", 1, 10 ** 9),
     ("seed", 0, 2 ** 32 - 1), ("affinity_mb", 0, 10 ** 7),
-    ("threads", 0, 10000),
+    ("threads", 0, 1024),
 )
 
 
@@ -122,7 +122,7 @@ class TrainConfig:
         256, "MiB of pairwise affinities [B, N, M] of one block, beyond which "
         "they are computed for some queries at a time; 0: never do that")
     plain: bool = _speed(
-        False, "leave out what is faster than TensorFlow's own, and equal: "
+        False, "without this package's fast paths, which compute the same: "
         "joint convolutions, filters' gradients as matrix products, "
         "affinities in parts")
     threads: int = _speed(
@@ -194,9 +194,8 @@ class TrainConfig:
                        "one device", self.num_gpus)
         self.placement()
         self._check_micro_batch()
-        if self.platform == "npu" and self.precision != "float32":
-            raise _bad("precision", "float32 on an NPU, whose own choice is "
-                       "--precision_mode", self.precision)
+        if self.platform == "npu":
+            self._check_for_npu()
         if not (self.loss_scale_value >= 1
                 and math.isfinite(self.loss_scale_value)):
             raise _bad("loss_scale_value", "1 or more", self.loss_scale_value)
@@ -212,6 +211,20 @@ class TrainConfig:
                 "micro_batch", "auto, or a divisor of --batchsize {}, such as "
                 "{}".format(self.batch_size, ", ".join(
                     map(str, divisors(self.batch_size)[:6]))), repr(text))
+
+    def _check_for_npu(self):
+        """What only --platform gpu can do."""
+        if self.precision != "float32":
+            raise _bad("precision", "float32 on an NPU, whose own choice is "
+                       "--precision_mode", self.precision)
+        for name in ("xla", "threads"):
+            if getattr(self, name):
+                raise _bad(name, "left out on an NPU", getattr(self, name))
+        if self.loss_scale != "none" and self.part_size() not in (
+                None, self.batch_size):
+            raise _bad("micro_batch", "auto or --batchsize with --loss_scale, "
+                       "which sees an overflow of the last part alone",
+                       self.micro_batch)
 
     def _check_folder(self, name):
         """TensorFlow reads some signs in a path as a pattern."""

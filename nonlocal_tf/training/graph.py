@@ -1,6 +1,7 @@
 """The graph of a training run: one network, a training and a test tower."""
 
 import contextlib
+import functools
 import math
 
 import tensorflow as tf
@@ -21,9 +22,9 @@ class TrainGraph:
 
     Batch sizes are static, since an NPU compiles for each shape. Both towers
     read the same variables. Where a step takes several parts, `accumulate`
-    takes all but the last, which `train_op` takes; their gradients, loss and
-    statistics are means over equal parts, as of the whole batch, but for
-    batch norm, which sees each part by itself.
+    takes all but the last, which `train_op` takes; gradients and loss are
+    means over equal parts, as of the whole batch, but for batch norm, which
+    sees each part by itself.
 
     Args:
       config: a `TrainConfig` with a part size.
@@ -67,7 +68,7 @@ class TrainGraph:
         self.step = variable(
             tf.zeros([], tf.int64), "global_step", trainable=False)
         self.network = make_network(
-            config, warm_up_momentum(self.step), for_training=True)
+            config, self._momentum(), for_training=True)
         self._kept = []
         self._build_training(config, total_steps, platform)
         self._build_test()
@@ -78,6 +79,18 @@ class TrainGraph:
         self.prepare = tf1.variables_initializer(self._kept)
         self.saver = tf1.train.Saver(
             tf1.global_variables(), max_to_keep=0)     # checkpoint.py prunes
+
+    def _momentum(self):
+        """Of batch norm; in parts it moves as far in a step as in one.
+
+        The root is made when it is first used, after all variables: their
+        random values go by the number of operations before them.
+        """
+        momentum = warm_up_momentum(self.step)
+        if self.parts == 1:
+            return momentum
+        return functools.lru_cache(maxsize=None)(
+            lambda: momentum ** (1.0 / self.parts))
 
     def _build_training(self, config, total_steps, platform):
         loss, correct = self._build_tower(config, platform)

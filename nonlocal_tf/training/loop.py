@@ -65,6 +65,7 @@ def train(config, stream=None, saved=None, output=None, locked=False):
             config.dataset, config.data_folder(), config.mirrors())
         report = Bystander() if platform.rank else Reporter(
             config.train_url, stream, platform.rates_steps)
+        run = None
         try:
             stack.enter_context(tf.Graph().as_default())
             run = _Run(config, data, platform, report)
@@ -72,7 +73,7 @@ def train(config, stream=None, saved=None, output=None, locked=False):
             run.output = output or run.output
             return run.train()
         except (OSError, MemoryError, tf.errors.OpError) as error:
-            raise messages.refused(error, config)
+            raise messages.refused(error, run.config if run else config)
 
 
 class _Run:
@@ -123,7 +124,8 @@ class _Run:
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
-            session.run(self.graph.prepare)
+            if self.graph.parts > 1:
+                session.run(self.graph.prepare)
             if found:
                 failure = self._restore()
             else:
@@ -149,6 +151,11 @@ class _Run:
         self.memory = self.platform.memory() if alone else None
         size = plan.part_size(
             self.config, self.memory, int(earlier) if earlier else None)
+        if not alone and size < self.config.batch_size:
+            raise UserError(
+                "--micro_batch must be auto or --batchsize {} where several "
+                "processes train together; got {}. Leave it out.".format(
+                    self.config.batch_size, size))
         self.config = dataclasses.replace(self.config, micro_batch=str(size))
 
     def _find_checkpoint(self):
@@ -217,9 +224,9 @@ class _Run:
             self.report.line(messages.going_on(
                 self.folder.prefix(self.step), self.progress.epoch,
                 config.as_dict(), found["config"]))
-        self._foretell()
+        self._foretell(found)
 
-    def _foretell(self):
+    def _foretell(self, found):
         """What the run will take, before it begins."""
         if not self.memory:
             return
@@ -230,7 +237,8 @@ class _Run:
         self.report.line(messages.estimate(
             config, plan.peak(config, self.memory, size), self.memory.free,
             seconds * min(self.epoch_steps, self.last_step - self.step), left))
-        too_long = plan.too_long(config, left)
+        too_long = plan.too_long(
+            config, left, self.platform.device, bool(found))
         if too_long:
             self.report.line(too_long)
 

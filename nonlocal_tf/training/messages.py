@@ -50,7 +50,8 @@ def going_on(prefix, epoch, now, before):
     changed = ["{} {} (was {})".format(name, value, before[name])
                for name, value in sorted(now.items())
                if name in ("epoch", "learning_rate", "lr_schedule",
-                           "micro_batch")
+                           "micro_batch", "plain", "affinity_mb", "threads",
+                           "xla")
                and before.get(name, value) != value]
     return "Going on from {}, epoch {}{}".format(
         prefix, epoch, "; changed: " + ", ".join(changed) if changed else "")

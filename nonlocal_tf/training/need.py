@@ -12,6 +12,8 @@ _GRAPH = 300 * _MIB
 _COPIES = 4
 # Maps that are alive for a moment, over those that are kept.
 _PASSING = 1.1
+# Matrices of an affinity's size that its gradient needs for a moment.
+_MATRICES = 3
 
 
 class Layer(NamedTuple):
@@ -20,7 +22,7 @@ class Layer(NamedTuple):
     Named by its stage. Of one image: numbers that the gradient needs later,
     those that are float32 in every precision, and operations of the forward
     pass (products and sums, two for a multiply-add). Then the trainable
-    parameters.
+    parameters, and the numbers of a block's affinity that is held whole.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Layer(NamedTuple):
     kept_float32: int
     flops: int
     parameters: int
+    affinity: int = 0
 
 
 def layers(config, part_size=1):
@@ -82,7 +85,8 @@ def memory(config, part_size):
     image = sum(small * layer.kept + 4 * layer.kept_float32 for layer in found)
     copies = _COPIES + (part_size < config.batch_size)
     weights = parameters(config) * (4 * copies + (small if small < 4 else 0))
-    return int(_GRAPH + weights + _PASSING * part_size * image)
+    matrices = 4 * _MATRICES * max(layer.affinity for layer in found)
+    return int(_GRAPH + weights + part_size * (_PASSING * image + matrices))
 
 
 def _bottleneck(name, side, channels, width, first):
@@ -130,7 +134,9 @@ def _non_local(config, part_size, name, side, channels):
     if config.precision == "float32" and softmax:
         affinity = 0                                # one and the same
     kept += 0 if in_chunks else affinity
-    return Layer(name, kept, softmax, 2 * (products + pairs), weights)
+    whole = n * m if affinity or softmax else 0
+    return Layer(name, kept, softmax, 2 * (products + pairs), weights,
+                 0 if in_chunks or pairs == (n + m) * inner ** 2 else whole)
 
 
 def _halved(side):

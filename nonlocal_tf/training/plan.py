@@ -18,6 +18,8 @@ tf1 = tf.compat.v1
 # Of the free memory for --micro_batch auto: 85 % less what `need.memory` may
 # be wrong by.
 _SHARE = 0.8
+# Numbers over which batch norm averages a channel, for --micro_batch auto.
+_LEAST = 8
 # Of the probe's images, so that it takes a fraction of a second.
 _PROBE_FLOPS = 2e9
 # What the whole step takes beyond its products at the probe's speed.
@@ -38,13 +40,14 @@ def part_size(config, memory, earlier=None):
     """
     asked = config.part_size() or earlier
     if asked:
-        if memory and peak(config, memory, asked) > memory.free:
+        if memory and need.memory(config, asked) > memory.free:
             raise _does_not_fit(config, asked, memory)
         return asked
-    for size in divisors(config.batch_size):
+    sizes = _sensible(config)
+    for size in sizes:
         if not memory or _fits_well(config, memory, size):
             return size
-    raise _does_not_fit(config, 1, memory)
+    raise _does_not_fit(config, sizes[-1], memory)
 
 
 def peak(config, memory, size):
@@ -52,21 +55,33 @@ def peak(config, memory, size):
     return memory.used + need.memory(config, size)
 
 
+def _sensible(config):
+    """Divisors of the batch that leave batch norm enough to average over.
+
+    Seen at 28 pixels, where res5 has one position: parts of 8 learn as the
+    whole batch of 64 does, parts of 2 and 1 do not.
+    """
+    positions = math.ceil(config.image_size / 32) ** 2
+    return [size for size in divisors(config.batch_size)
+            if size == config.batch_size or size * positions >= _LEAST]
+
+
 def _fits_well(config, memory, size):
-    return peak(config, memory, size) <= _SHARE * memory.free
+    return peak(config, memory, size) <= _SHARE * (memory.free + memory.used)
 
 
 def _does_not_fit(config, size, memory):
-    fitting = [each for each in divisors(config.batch_size)
+    fitting = [each for each in _sensible(config)
                if _fits_well(config, memory, each)]
+    remedy = "Give --micro_batch {}.".format(fitting[0]) if fitting else (
+        "Lower --image_size or --base_width{}, or free some memory.".format(
+            ", give --precision bfloat16 where the processor has it"
+            if config.precision == "float32" else ""))
     return UserError(
         "Training on {} {} of {} pixels at a time must fit into the free "
         "memory, {:.1f} GiB; it takes about {:.1f} GiB. {}".format(
             size, "images" if size > 1 else "image", config.image_size,
-            memory.free / GIB, peak(config, memory, size) / GIB,
-            "Give --micro_batch {}.".format(fitting[0]) if fitting else
-            "Lower --image_size or --base_width, give --precision bfloat16, "
-            "or free some memory."))
+            memory.free / GIB, need.memory(config, size) / GIB, remedy))
 
 
 def seconds_per_image(config, session_config):
@@ -112,23 +127,25 @@ def _rate(config, session_config, side, width):
     return images * image_flops / min(seconds[1:])
 
 
-def too_long(config, seconds):
+def too_long(config, seconds, device="CPU", resumed=False):
     """The flags that shorten a run of `seconds`; "" below a day.
 
     Args:
       config: a `TrainConfig`.
       seconds: the run's, by `seconds_per_image`.
+      device: of its platform.
+      resumed: whether it goes on, so that some flags may not change.
     """
     if seconds < DAY:
         return ""
-    flags = []
-    if config.image_size > 56:
-        flags.append("--image_size 56 (about 1/{:.0f} of it)".format(
-            need.flops_per_image(config) / need.flops_per_image(
-                dataclasses.replace(config, image_size=56))))
-    if config.epoch > 4:
-        flags.append("--Epoch 4")
-    if config.precision == "float32":
-        flags.append("--precision bfloat16, where the processor has it")
-    return ("That is {:.1f} days: take a GPU, or {}.".format(
-        seconds / DAY, "; ".join(flags)))
+    ways = ["take a GPU"] if device == "CPU" else []
+    if config.image_size > 56 and not resumed:
+        small = dataclasses.replace(config, image_size=56)
+        ways.append("--image_size 56 (about 1/{:.0f} of it)".format(
+            need.flops_per_image(config) / need.flops_per_image(small)))
+    if config.precision == "float32" and not resumed:
+        ways.append("--precision bfloat16, where the processor has it")
+    if config.epoch > 4 and not config.max_steps:
+        ways.append("fewer epochs (--Epoch 4)")
+    return "That is {:.1f} days{}.".format(
+        seconds / DAY, ": " + "; or ".join(ways) if ways else "")
