@@ -13,7 +13,7 @@ _COPIES = 4
 # Maps that are alive for a moment, over those that are kept.
 _PASSING = 1.1
 # Matrices of an affinity's size that its gradient needs for a moment.
-_MATRICES = 3
+_MATRICES = 2
 
 
 class Layer(NamedTuple):
