@@ -27,7 +27,7 @@ class TrainGraph:
     sees each part by itself.
 
     Args:
-      config: a `TrainConfig` with a part size.
+      config: a `TrainConfig`; auto takes the batch as one part here.
       total_steps: steps of the whole run, over which a cosine falls.
       platform: a `Platform` of `nonlocal_tf.platforms`.
 
@@ -60,7 +60,7 @@ class TrainGraph:
 
     def __init__(self, config, total_steps, platform):
         tf1.set_random_seed(config.seed)
-        size = config.part_size()
+        size = config.part_size() or config.batch_size
         self.parts = config.batch_size // size
         shape = [size, DIGIT_SIZE, DIGIT_SIZE, 1]
         self.images = tf1.placeholder(tf.uint8, shape, "images")
