@@ -14,14 +14,13 @@ from benchmarks import machine
 from nonlocal_tf import command
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.command import tune
+from nonlocal_tf.training.config import TrainConfig
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join(ROOT, "benchmarks", "results")
 
-
 _ENVIRONMENT = {
-    # As the trainers do; see nonlocal_tf.training.command.
-    "TF_ENABLE_ONEDNN_OPTS": "1",
     # PyTorch and ONNX Runtime are here those for the CPU.
     "CUDA_VISIBLE_DEVICES": "-1",
     # OpenMP's threads, which are PyTorch's, wait for each other in a loop of
@@ -229,6 +228,16 @@ def _plain(value):
     return value
 
 
+def add_network_flags(parser, image_size=None):
+    """Adds --base_width, and --image_size where it has a default."""
+    if image_size:
+        parser.add_argument("--image_size", type=int, default=image_size,
+                            help="pixels (default: %(default)s)")
+    parser.add_argument("--base_width", type=int, default=64,
+                        help="fewer make a thin network for a trial "
+                        "(default: %(default)s)")
+
+
 def integers(text):
     """Positive numbers with commas between, as argparse's `type`."""
     values = [int(word) for word in text.split(",")]
@@ -262,6 +271,7 @@ def main(name, description, arguments, add_flags, measure):
             if variable == "CUDA_VISIBLE_DEVICES":
                 os.environ[variable] = value
             os.environ.setdefault(variable, value)
+        tune(TrainConfig(), os.environ)
         report = Report(name, flags, arguments)
         try:
             wrong = measure(flags, report)

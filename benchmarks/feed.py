@@ -51,9 +51,7 @@ def _add_flags(parser):
                         help="with commas between (default: %(default)s)")
     parser.add_argument("--images", type=int, default=60000,
                         help="of the data set (default: %(default)s)")
-    parser.add_argument("--base_width", type=int, default=64,
-                        help="fewer make a thin network for a trial "
-                        "(default: %(default)s)")
+    common.add_network_flags(parser)
 
 
 def _measure(flags, report):

@@ -39,17 +39,13 @@ def main(arguments):
 
 
 def _add_flags(parser):
-    parser.add_argument("--image_size", type=int, default=224,
-                        help="pixels (default: %(default)s)")
     parser.add_argument("--batches", type=common.integers, default="1,32,128",
                         metavar="N,N..",
                         help="images in a run (default: %(default)s)")
     parser.add_argument("--inner_ratio", type=float, default=0.5,
                         help="width inside a block over that of its input "
                         "(default: %(default)s)")
-    parser.add_argument("--base_width", type=int, default=64,
-                        help="fewer make a thin network for a trial "
-                        "(default: %(default)s)")
+    common.add_network_flags(parser, image_size=224)
 
 
 def _measure(flags, report):

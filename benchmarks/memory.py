@@ -5,12 +5,12 @@
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 
 from benchmarks import common
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import machine
 
 _RUNS = 2                               # the second one meets used memory
 _SMALL = 4                              # side of the map that warms up
@@ -42,9 +42,9 @@ def of_block(flags, form, side, contender):
 def peak(act):
     """Bytes by which a call takes the resident memory above what it is now."""
     _reset_peak()
-    before = _status("VmRSS")
+    before = machine.used_memory()
     act()
-    return _status("VmHWM") - before
+    return machine.peak_memory() - before
 
 
 def _reset_peak():
@@ -55,13 +55,6 @@ def _reset_peak():
     except OSError as error:
         raise UserError("Peak memory is read from Linux's /proc, which "
                         "refuses it: {}.".format(error))
-
-
-def _status(key):
-    with open("/proc/self/status") as file:
-        return 1024 * int(re.search(
-            r"^{}:\s*(\d+) kB".format(key), file.read(), re.MULTILINE)
-            .group(1))
 
 
 def main(arguments):

@@ -28,9 +28,8 @@ def train_config(flags, **settings):
 
 
 def session_config(threads):
-    """A ConfigProto, as `platforms.gpu.Platform` makes it on a CPU."""
-    return tf1.ConfigProto(intra_op_parallelism_threads=threads,
-                           inter_op_parallelism_threads=threads)
+    """A ConfigProto, as the trainers have it."""
+    return gpu.Platform(TrainConfig(threads=threads)).session_config()
 
 
 def by_short_name(variables):
@@ -63,8 +62,8 @@ class TrainStep:
         with tf.Graph().as_default() as graph:
             platform = gpu.Platform(config)
             self._graph = TrainGraph(config, _STEPS, platform)
-            self._session = tf1.Session(graph=graph, config=(
-                platform.session_config()))
+            self._session = tf1.Session(
+                graph=graph, config=platform.session_config())
             self._session.run(self._graph.initialize)
             if values is not None:
                 assign(self._session, self._graph.network.variables, values)

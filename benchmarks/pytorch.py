@@ -61,6 +61,9 @@ class TrainStep:
         """The number of trained parameters."""
         return sum(weight.numel() for weight in self._trained)
 
+    def close(self):
+        """As `ours.TrainStep` has it; nothing to free."""
+
 
 class Classifier:
     """Called with padded images, float32 [B, S, S, 1]; returns logits."""

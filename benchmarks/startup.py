@@ -36,13 +36,9 @@ def main(arguments):
 
 
 def _add_flags(parser):
-    parser.add_argument("--image_size", type=int, default=28,
-                        help="of the run, in pixels (default: %(default)s)")
     parser.add_argument("--batch_size", "--batchsize", type=int, default=32,
                         help="of the run (default: %(default)s)")
-    parser.add_argument("--base_width", type=int, default=64,
-                        help="fewer make a thin network for a trial "
-                        "(default: %(default)s)")
+    common.add_network_flags(parser, image_size=28)
 
 
 def _measure(flags, report):

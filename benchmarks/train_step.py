@@ -48,16 +48,12 @@ def main(arguments):
 def _add_flags(parser):
     parser.add_argument("--precision", choices=PRECISIONS,
                         help="one alone (default: both)")
-    parser.add_argument("--image_size", type=int, default=224,
-                        help="pixels (default: %(default)s)")
     parser.add_argument("--batch_size", "--batchsize", type=int, default=16,
                         help="images a step (default: %(default)s)")
     parser.add_argument("--inner_ratio", type=float,
                         help="width inside a block over that of its input "
                         "(default: 1 in float32, 0.5 in bfloat16)")
-    parser.add_argument("--base_width", type=int, default=64,
-                        help="fewer make a thin network for a trial "
-                        "(default: %(default)s)")
+    common.add_network_flags(parser, image_size=224)
     parser.add_argument("--matmul_size", type=int, default=4096,
                         help="rows of the matrices (default: %(default)s)")
     parser.add_argument("--xla", action="store_true",
@@ -154,9 +150,8 @@ class _Comparison:
         self._compare(rows)
         if flags.profile:
             self._profile()
-        for name in self.steps:
-            if name != PYTORCH:
-                self.steps[name].close()
+        for step in self.steps.values():
+            step.close()
         return agree
 
     def _rows(self, seconds, needed, matmul_flops):

@@ -13,6 +13,7 @@ DIGIT_SIZE = 28                 # rows and columns of an image in the files
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 STAGES = ("res2", "res3", "res4", "res5")
+EXPANSION = 4                   # a bottleneck's output over its inner width
 
 INSTANTIATIONS = (
     "embedded_gaussian", "gaussian", "dot_product", "concatenation")
@@ -98,6 +99,14 @@ def format_placement(placement):
     return ";".join(
         "{}:{}".format(stage, ",".join(str(b) for b in placement[stage]))
         for stage in STAGES if placement.get(stage)) or "0"
+
+
+def linear_is_cheaper(width, n, m):
+    """Whether theta (phi^T g) takes fewer products than (theta phi^T) g.
+
+    K K (N + M) against 2 N M K, for K = `width`, N queries and M keys.
+    """
+    return width * (n + m) <= 2 * n * m
 
 
 def _unknown(given, resnet_size, reason):

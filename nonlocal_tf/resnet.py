@@ -5,6 +5,7 @@ import tensorflow as tf
 from nonlocal_tf.architecture import (
     DEPTHS,
     DIGIT_SIZE,
+    EXPANSION,
     STAGES,
     TEN_BLOCKS,
     check_placement,
@@ -13,7 +14,6 @@ from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, Dense
 from nonlocal_tf.non_local import NonLocalBlock
 
 NUM_CLASSES = 10
-EXPANSION = 4                   # a bottleneck's output over its inner width
 
 
 class Bottleneck(tf.Module):

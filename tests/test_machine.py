@@ -109,6 +109,7 @@ def test_nothing_to_read_is_unknown_and_no_error(tmp_path):
     assert machine.free_memory(str(tmp_path)) is None
     assert machine.peak_memory(str(tmp_path)) is None
     assert not machine.multiplies_bfloat16(str(tmp_path))
+    assert not machine.is_intel(str(tmp_path))
     assert machine.cores(str(tmp_path)) == len(os.sched_getaffinity(0))
 
 
@@ -117,6 +118,14 @@ def test_nothing_to_read_is_unknown_and_no_error(tmp_path):
 def test_bfloat16_is_read_from_the_processors_flags(tmp_path, flag, expected):
     root = tree(tmp_path, {"proc/cpuinfo": CPUINFO.format(flag)})
     assert machine.multiplies_bfloat16(root) == expected
+
+
+@pytest.mark.parametrize("vendor, expected", [
+    ("GenuineIntel", True), ("AuthenticAMD", False), ("HygonGenuine", False)])
+def test_the_vendor_is_read(tmp_path, vendor, expected):
+    root = tree(tmp_path, {"proc/cpuinfo": (
+        "processor\t: 0\nvendor_id\t: {}\n".format(vendor))})
+    assert machine.is_intel(root) == expected
 
 
 def test_the_peak_is_what_was_taken_at_most():

@@ -143,6 +143,7 @@ def test_what_a_cpu_has_not_is_refused_with_the_reason(
 @pytest.mark.parametrize("value", ["0", "false"])
 def test_bfloat16_without_onednn_is_refused(monkeypatch, value):
     monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(machine, "is_intel", lambda: True)
     monkeypatch.setenv(precision.ONEDNN, value)
     with pytest.raises(UserError, match="has no oneDNN" if tf.__version__ <
                        "2" else "oneDNN is off"):

@@ -10,6 +10,7 @@ import pytest
 from support import ROOT, THIN, records
 
 from nonlocal_tf.data import download
+from nonlocal_tf.platforms import machine
 from nonlocal_tf.training.command import run, tune
 from nonlocal_tf.training.config import TrainConfig
 
@@ -125,10 +126,18 @@ def test_bad_values_end_in_one_line(
     one_line(code, capfd.readouterr().err, *words)
 
 
-def test_tensorflow_is_told_what_it_reads_at_its_import():
+@pytest.mark.parametrize("intel, expected", [
+    (True, {"TF_ENABLE_ONEDNN_OPTS": "1"}), (False, {})])
+def test_tensorflow_gets_onednn_only_where_it_is_known_to_work(
+        monkeypatch, intel, expected):
+    monkeypatch.setattr(machine, "is_intel", lambda: intel)
     environ = {}
     tune(TrainConfig(), environ)
-    assert environ == {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    assert environ == expected
+
+
+def test_tensorflow_is_told_of_xla_before_its_import():
+    environ = {}
     tune(TrainConfig(xla=True), environ)
     tune(TrainConfig(xla=True), environ)
     assert environ["TF_XLA_FLAGS"] == "--tf_xla_cpu_global_jit"

@@ -82,9 +82,19 @@ def peak_memory(root="/"):
 
 def multiplies_bfloat16(root="/"):
     """Whether the processor has instructions for bfloat16 (x86 alone)."""
-    found = re.search(r"^flags\s*:(.*)$", _read(
+    return bool(_BFLOAT16 & set(_cpuinfo(root, "flags").split()))
+
+
+def is_intel(root="/"):
+    """Whether the processor says that it is Intel's; False if unknown."""
+    return _cpuinfo(root, "vendor_id").strip() == "GenuineIntel"
+
+
+def _cpuinfo(root, key):
+    """The first value of a key in /proc/cpuinfo; "" without it."""
+    found = re.search(r"^{}\s*:(.*)$".format(key), _read(
         os.path.join(root, "proc"), "cpuinfo"), re.MULTILINE)
-    return bool(found and _BFLOAT16 & set(found.group(1).split()))
+    return found.group(1) if found else ""
 
 
 def _status(root, key):
@@ -121,8 +131,9 @@ def _groups(root, version, controller):
         controllers, _, path = rest.partition(":")
         if controller not in controllers.split(","):
             continue
-        tops = [os.path.join(root, _TREE, name) for name in (
-            [controllers, controller] if version == 1 else ["", "unified"])]
+        names = (dict.fromkeys((controllers, controller)) if version == 1
+                 else ["", "unified"])
+        tops = [os.path.join(root, _TREE, name) for name in names]
         for top in tops:
             parts = [part for part in path.split("/") if part]
             for count in range(len(parts) + 1):

@@ -9,6 +9,8 @@ from nonlocal_tf.platforms import machine
 
 tf1 = tf.compat.v1
 
+COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16,
+                  "mixed_float16": tf.float16}
 # TensorFlow reads it when it is imported.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
@@ -24,7 +26,7 @@ def check(precision, device):
         return
     if device == "CPU":
         _check_processor(precision)
-    reason = _try(tf.bfloat16 if precision == "bfloat16" else tf.float16)
+    reason = _try(COMPUTE_DTYPES[precision])
     if reason:
         raise _refused(precision, "TensorFlow {} cannot do it on this {} "
                        "({})".format(tf.__version__, device, reason))
@@ -45,8 +47,10 @@ def _check_processor(precision):
     default = "0" if tf.__version__.startswith(("2.5", "2.6", "2.7", "2.8")) \
         else "1"
     if os.environ.get(ONEDNN, default).lower() in ("0", "false"):
-        raise _refused(precision, "oneDNN is off; set {}=1 before TensorFlow "
-                       "is imported".format(ONEDNN))
+        raise _refused(precision, "oneDNN is off; " + (
+            "set {}=1 before TensorFlow is imported".format(ONEDNN)
+            if machine.is_intel() else "TensorFlow {} may crash with it on "
+            "this processor".format(tf.__version__)))
 
 
 def _try(dtype):

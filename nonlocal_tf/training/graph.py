@@ -8,13 +8,11 @@ import tensorflow as tf
 
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
+from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
 from nonlocal_tf.resnet import ResNet
 from nonlocal_tf.training.gradients import by_matrix_product
 
 tf1 = tf.compat.v1
-
-COMPUTE_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16,
-                  "mixed_float16": tf.float16}
 
 
 class TrainGraph:

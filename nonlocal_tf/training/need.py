@@ -2,9 +2,14 @@
 
 from typing import NamedTuple
 
-from nonlocal_tf.architecture import DEPTHS, STAGES
+from nonlocal_tf.architecture import (
+    DEPTHS,
+    EXPANSION,
+    STAGES,
+    linear_is_cheaper,
+)
 
-_EXPANSION = 4                          # as in resnet.py
+TRAINING = 3            # forward, gradients of inputs, gradients of weights
 _MIB = 2 ** 20
 # The graph, and buffers of the kernels, in bytes.
 _GRAPH = 300 * _MIB
@@ -46,7 +51,7 @@ def layers(config, part_size=1):
             first = place == 0
             yield _bottleneck(stage, side, channels, width, first)
             side = _halved(side) if first else side
-            channels = _EXPANSION * width
+            channels = EXPANSION * width
             if place in after:
                 yield _non_local(config, part_size, stage, side, channels)
     yield Layer("dense", channels * side ** 2, channels * side ** 2,
@@ -62,8 +67,8 @@ def flops_per_image(config):
 
 
 def training_flops(config):
-    """Of a step, for an image: forward, gradients of inputs and of weights."""
-    return 3 * flops_per_image(config)
+    """Of a step, for an image."""
+    return TRAINING * flops_per_image(config)
 
 
 def parameters(config):
@@ -92,7 +97,7 @@ def memory(config, part_size):
 def _bottleneck(name, side, channels, width, first):
     """Input [side, side, channels]; the first of a stage has stride 2."""
     out = _halved(side) if first else side
-    n, m, wide = side ** 2, out ** 2, _EXPANSION * width
+    n, m, wide = side ** 2, out ** 2, EXPANSION * width
     kept = channels * n                             # norm1, ReLU
     kept += 2 * width * n                           # conv1; norm2, ReLU
     kept += 2 * width * m                           # conv2; norm3, ReLU
@@ -121,22 +126,20 @@ def _non_local(config, part_size, name, side, channels):
     products = (embedded + 1) * channels * inner * n
     weights = (embedded + 1) * channels * inner + embedded * inner
     weights += 3 * channels                         # out's bias, norm
-    affinity, pairs = n * m, n * m * (compared + inner)
-    if form == "dot_product" and inner * (n + m) <= 2 * n * m:
-        affinity, pairs = inner ** 2, (n + m) * inner ** 2
+    pairs = n * m * (compared + inner)
     if form == "concatenation":
-        affinity, pairs = 2 * affinity, n * m * inner
+        pairs = n * m * inner
         weights += 2 * inner
+    if form == "dot_product" and linear_is_cheaper(inner, n, m):
+        pairs = (n + m) * inner ** 2
+        return Layer(name, kept + inner ** 2, 0, 2 * (products + pairs),
+                     weights)
     limit = config.affinity_limit()
-    in_chunks = limit is not None and affinity >= n * m and (
-        4 * n * m * part_size > limit)
-    softmax = 0 if in_chunks or "gaussian" not in form else n * m
-    if config.precision == "float32" and softmax:
-        affinity = 0                                # one and the same
-    kept += 0 if in_chunks else affinity
-    whole = n * m if affinity or softmax else 0
-    return Layer(name, kept, softmax, 2 * (products + pairs), weights,
-                 0 if in_chunks or pairs == (n + m) * inner ** 2 else whole)
+    whole = n * m if limit is None or 4 * n * m * part_size <= limit else 0
+    softmax = whole if "gaussian" in form else 0
+    if not softmax or config.precision != "float32":    # else the same
+        kept += 2 * whole if form == "concatenation" else whole
+    return Layer(name, kept, softmax, 2 * (products + pairs), weights, whole)
 
 
 def _halved(side):

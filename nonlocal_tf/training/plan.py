@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from nonlocal_tf.architecture import STAGES
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import divisors
-from nonlocal_tf.training.graph import COMPUTE_DTYPES
 from nonlocal_tf.training.messages import GIB
 
 tf1 = tf.compat.v1
@@ -98,7 +98,7 @@ def seconds_per_image(config, session_config):
     flops = dict.fromkeys(STAGES, 0)
     for layer in need.layers(config, config.part_size()):
         if layer.name in flops:
-            flops[layer.name] += 3 * layer.flops
+            flops[layer.name] += need.TRAINING * layer.flops
     total, side = 0.0, math.ceil(config.image_size / 2)
     for index, stage in enumerate(STAGES):
         side = math.ceil(side / 2)
@@ -109,7 +109,7 @@ def seconds_per_image(config, session_config):
 
 def _rate(config, session_config, side, width):
     """Operations a second of a convolution [side, side, width]."""
-    image_flops = 3 * 18 * side ** 2 * width ** 2
+    image_flops = need.TRAINING * 18 * side ** 2 * width ** 2
     images = max(1, min(config.part_size(), int(_PROBE_FLOPS / image_flops)))
     dtype = COMPUTE_DTYPES[config.precision]
     with tf.Graph().as_default(), tf1.Session(
