@@ -18,6 +18,14 @@ EXPANSION = 4                   # a bottleneck's output over its inner width
 INSTANTIATIONS = (
     "embedded_gaussian", "gaussian", "dot_product", "concatenation")
 
+# What a block has beyond the paper's; see `NonLocalBlock`.
+BLOCKS = {
+    "pre_norm_cosine": {"pre_norm": True, "cosine": True},
+    "pre_norm": {"pre_norm": True},
+    "cosine": {"cosine": True},
+    "paper": {},
+}
+
 # Stage -> the bottlenecks (from 0) after which a block stands.
 # Ten blocks of ResNet-50: all of res3 and res4 (paper, Sec. 5.1). Five: every
 # other one. One: right before the last bottleneck of res4. Five blocks of
@@ -99,6 +107,12 @@ def format_placement(placement):
     return ";".join(
         "{}:{}".format(stage, ",".join(str(b) for b in placement[stage]))
         for stage in STAGES if placement.get(stage)) or "0"
+
+
+def block_names(placement):
+    """The blocks in the network's order, as "res3/0"."""
+    return ["{}/{}".format(stage, index)
+            for stage in STAGES for index in placement.get(stage, ())]
 
 
 def linear_is_cheaper(width, n, m):

@@ -114,12 +114,14 @@ class BatchNorm(tf.Module):
       momentum: share of the old moving statistics kept at an update: a
         float, a scalar tensor, or a function without arguments that returns
         one (see `warm_up_momentum`).
+      epsilon: added to the variance; 1.001e-5 at least, cuDNN's limit.
     """
 
     def __init__(self, channels, zero_gamma=False, momentum=MOMENTUM,
-                 name="batch_norm"):
+                 epsilon=EPSILON, name="batch_norm"):
         super().__init__(name=name)
         self._momentum = momentum
+        self._epsilon = epsilon
         first = tf.zeros if zero_gamma else tf.ones
         with self.name_scope:
             self.gamma = variable(first([channels]), "gamma")
@@ -135,9 +137,10 @@ class BatchNorm(tf.Module):
             if not is_training:
                 return tf1.nn.fused_batch_norm(
                     x, self.gamma, self.beta, self.moving_mean,
-                    self.moving_variance, EPSILON, is_training=False)[0]
+                    self.moving_variance, self._epsilon, is_training=False)[0]
             x, mean, variance = tf1.nn.fused_batch_norm(
-                x, self.gamma, self.beta, epsilon=EPSILON, is_training=True)
+                x, self.gamma, self.beta, epsilon=self._epsilon,
+                is_training=True)
             self._update(mean, variance)
             return x
 
@@ -151,6 +154,29 @@ class BatchNorm(tf.Module):
                 (moving - batch) * (1.0 - momentum), read_value=False)
             if not tf.executing_eagerly():
                 tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, update)
+
+
+class Affine(tf.Module):
+    """A batch norm that is frozen: gamma x + beta, neither of which learns.
+
+    Args:
+      channels: width of the last axis.
+    """
+
+    def __init__(self, channels, name="affine"):
+        super().__init__(name=name)
+        with self.name_scope:
+            self.gamma = variable(
+                tf.ones([channels]), "gamma", trainable=False)
+            self.beta = variable(
+                tf.zeros([channels]), "beta", trainable=False)
+
+    def __call__(self, x, *, is_training):
+        """[B, H, W, C] -> the same shape."""
+        del is_training
+        with self.name_scope:
+            return x * tf.cast(self.gamma, x.dtype) + (
+                tf.cast(self.beta, x.dtype))
 
 
 class Dense(tf.Module):

@@ -90,11 +90,13 @@ class Stage(tf.Module):
                     self.steps.append(make_block(
                         channels, name="non_local_{}".format(index)))
 
-    def __call__(self, x, *, is_training):
+    def __call__(self, x, *, is_training, watch=None):
         """[B, H, W, in_channels] -> [B, ceil(H/2), ceil(W/2), 4 width]."""
         with self.name_scope:
             for step in self.steps:
-                x = step(x, is_training=is_training)
+                more = {"watch": watch} if isinstance(
+                    step, NonLocalBlock) else {}
+                x = step(x, is_training=is_training, **more)
             return x
 
 
@@ -110,7 +112,8 @@ class ResNet(tf.Module):
       placement: stage -> bottlenecks followed by a non-local block; ten
         blocks of ResNet-50 by default (see `architecture.parse_placement`).
       inner_ratio: K / C of the non-local blocks.
-      instantiation, sub_sample, scale, fused: see `NonLocalBlock`.
+      instantiation, sub_sample, scale, pre_norm, cosine, fused: see
+        `NonLocalBlock`.
       image_size: rows and columns to which 28x28 is padded with zeros.
       momentum: of batch norm; see `layers.BatchNorm`.
       affinity_limit: see `NonLocalBlock`.
@@ -128,7 +131,8 @@ class ResNet(tf.Module):
                  instantiation="embedded_gaussian", sub_sample=False,
                  scale=False, fused=True, image_size=224, momentum=MOMENTUM,
                  base_width=64, affinity_limit=None,
-                 compute_dtype=tf.float32, name="resnet"):
+                 compute_dtype=tf.float32, pre_norm=False, cosine=False,
+                 name="resnet"):
         super().__init__(name=name)
         if resnet_size not in DEPTHS:
             raise ValueError("resnet_size must be one of {}, not {!r}".format(
@@ -144,7 +148,8 @@ class ResNet(tf.Module):
         def make_block(channels, name):
             return NonLocalBlock(
                 channels, max(1, int(channels * inner_ratio)), instantiation,
-                sub_sample, scale, fused, momentum, affinity_limit, name=name)
+                sub_sample, scale, fused, momentum, affinity_limit,
+                pre_norm=pre_norm, cosine=cosine, name=name)
 
         with self.name_scope:
             self.stem = Conv(1, base_width, 7, 2, name="stem")
@@ -165,12 +170,14 @@ class ResNet(tf.Module):
         return sum(variable.shape.num_elements()
                    for variable in self.trainable_variables)
 
-    def __call__(self, images, *, is_training):
+    def __call__(self, images, *, is_training, watch=None):
         """Digits to scores of the ten classes.
 
         Args:
           images: uint8 [B, 28, 28, 1], 0 to 255; or float32, 0 to 1, of that
             size or already padded to [B, image_size, image_size, 1].
+          is_training: whether batch norm uses the batch's statistics.
+          watch: a list that each block appends to; see `NonLocalBlock`.
         Returns:
           logits, float32 [B, 10].
         """
@@ -178,7 +185,7 @@ class ResNet(tf.Module):
             images = pad_digits(images, self.image_size)
             x = self.stem(tf.cast(images, self.compute_dtype))
             for stage in self.stages:
-                x = stage(x, is_training=is_training)
+                x = stage(x, is_training=is_training, watch=watch)
             x = tf.nn.relu(self.norm(x, is_training=is_training))
             x = tf.cast(x, tf.float32)
             return self.dense(tf.reduce_mean(x, axis=[1, 2]))

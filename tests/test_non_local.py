@@ -1,11 +1,20 @@
 """The block against NumPy, written position by position from the paper."""
 
 import itertools
+import json
+import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session, random_values, set_values, short_names, tf1
+from support import (
+    ROOT,
+    graph_session,
+    random_values,
+    set_values,
+    short_names,
+    tf1,
+)
 
 from nonlocal_tf.architecture import INSTANTIATIONS
 from nonlocal_tf.non_local import NonLocalBlock
@@ -14,29 +23,54 @@ SHAPES = {3: (2, 5, 6), 4: (2, 3, 5, 6), 5: (2, 3, 3, 5, 6)}
 INNER = 4
 
 
-def pool_by_two(x, rank):
-    """Max over windows of 2 in T (rank 3) or in H and W; odd rests count."""
-    for axis in ((1,) if rank == 3 else (rank - 3, rank - 2)):
-        starts = range(0, x.shape[axis], 2)
-        x = np.stack([np.take(x, range(s, min(s + 2, x.shape[axis])),
-                              axis).max(axis) for s in starts], axis)
+def pool(x, windows):
+    """Max over windows of the axes 1, 2..; an odd rest is dropped."""
+    for axis, window in enumerate(windows, 1):
+        window = min(window, x.shape[axis])
+        starts = range(0, x.shape[axis] - window + 1, window)
+        x = np.stack([np.take(x, range(s, s + window), axis).max(axis)
+                      for s in starts], axis)
     return x
 
 
-def paper_block(x, weights, form, sub_sample, scale):
-    """z and the affinity of Eq. 1 to 6, in inference mode, in float64."""
+def unit(x):
+    return x / np.sqrt((x ** 2).sum(-1, keepdims=True) + 1e-6)
+
+
+def normalised(x, weights, name):
+    """Batch norm in inference mode."""
+    return (x - weights[name + "/moving_mean"]) / np.sqrt(
+        weights[name + "/moving_variance"] + 1e-5) * (
+            weights[name + "/gamma"]) + weights[name + "/beta"]
+
+
+def paper_block(x, weights, form, sub_sample=False, scale=False,
+                pool_first=False, cosine=False):
+    """z and the affinity of Eq. 1 to 6, in inference mode, in float64.
+
+    Where the weights have it: pre_norm, a bias of W_z, a norm after it.
+    """
     def linear(name, value):
         return value @ weights[name + "/kernel"][0, 0] + (
-            weights[name + "/bias"])
+            weights.get(name + "/bias", 0.0))
 
-    rank = x.ndim
-    queries, keys = (x, x) if form == "gaussian" else (
-        linear("theta", x), linear("phi", x))
-    values = linear("g", x)
-    if sub_sample:
-        keys, values = pool_by_two(keys, rank), pool_by_two(values, rank)
+    rank, added = x.ndim, x
+    if "pre_norm/gamma" in weights:
+        x = normalised(x, weights, "pre_norm")
+    windows = sub_sample
+    if sub_sample is True:
+        windows = {3: (2,), 4: (2, 2), 5: (1, 2, 2)}[rank]
+    source = pool(x, windows) if windows and pool_first else x
+    queries, keys = (x, source) if form == "gaussian" else (
+        linear("theta", x), linear("phi", source))
+    values = linear("g", source)
+    if windows and not pool_first:
+        keys, values = pool(keys, windows), pool(values, windows)
     width = queries.shape[-1]
     factor = width ** -0.5 if scale else 1.0
+    if cosine and form != "concatenation":
+        queries, keys = unit(queries), unit(keys)
+        factor = (np.log(np.prod(keys.shape[1:-1])) + 4.5) / 2
     y, affinities = [], []
     for q, k, v in zip(queries.reshape(len(x), -1, width),
                        keys.reshape(len(x), -1, width),
@@ -59,10 +93,11 @@ def paper_block(x, weights, form, sub_sample, scale):
         affinities.append(f / normaliser)
         y.append(affinities[-1] @ v)
     out = linear("out", np.stack(y).reshape(x.shape[:-1] + (INNER,)))
-    out = (out - weights["norm/moving_mean"]) / np.sqrt(
-        weights["norm/moving_variance"] + 1e-5)
-    out = out * weights["norm/gamma"] + weights["norm/beta"]
-    return x + out, np.stack(affinities)
+    if "norm/moving_mean" in weights:
+        out = normalised(out, weights, "norm")
+    elif "norm/gamma" in weights:
+        out = out * weights["norm/gamma"] + weights["norm/beta"]
+    return added + out, np.stack(affinities)
 
 
 def run_block(x, unknown=False, seed=1, is_training=False, **settings):
@@ -102,6 +137,134 @@ def test_equals_the_paper(form, sub_sample, scale, rank, unknown):
         affinity, expected_affinity, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("settings", [
+    dict(pre_norm=True), dict(cosine=True), dict(pre_norm=True, cosine=True),
+    dict(sub_sample=True, pool_first=True), dict(out_bias=False),
+    dict(norm=None, zero_start=None), dict(norm="affine", zero_start=None)])
+@pytest.mark.parametrize("form", INSTANTIATIONS)
+def test_what_known_systems_do_equals_numpy(form, settings):
+    x = random_input(SHAPES[4])
+    z, affinity, weights = run_block(x, instantiation=form, **settings)
+    expected_z, expected_affinity = paper_block(
+        x.astype(np.float64), weights, form, **{
+            name: value for name, value in settings.items()
+            if name in ("sub_sample", "pool_first", "cosine")})
+    np.testing.assert_allclose(z, expected_z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        affinity, expected_affinity, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("shape, windows", [
+    ((2, 4, 5, 7, 6), (2, 2, 2)), ((2, 5, 4, 5, 6), (3, 1, 2)),
+    ((2, 1, 1, 5, 6), (2, 2, 2)), ((2, 5, 1, 6), (2, 3)), ((2, 7, 6), (3,)),
+    ((2, 1, 6), (2,))])
+@pytest.mark.parametrize("pool_first", [False, True])
+def test_windows_of_any_size_drop_the_rest(shape, windows, pool_first, unknown):
+    """Of an axis that is shorter than its window the whole is one window."""
+    x = random_input(shape)
+    z, _, weights = run_block(
+        x, unknown, sub_sample=windows, pool_first=pool_first)
+    expected, _ = paper_block(x.astype(np.float64), weights,
+                              "embedded_gaussian", windows, False, pool_first)
+    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_of_frames_attend_within_themselves():
+    x = random_input((2, 6, 3, 4, 6))
+    z, affinity, weights = run_block(x, group_frames=2)
+    assert affinity.shape == (6, 24, 24)
+    groups = x.reshape(6, 2, 3, 4, 6).astype(np.float64)
+    np.testing.assert_allclose(
+        z.reshape(groups.shape),
+        paper_block(groups, weights, "embedded_gaussian")[0],
+        rtol=1e-4, atol=1e-5)
+
+
+def test_a_cosine_leaves_no_key_more_than_its_share():
+    """The extreme: one key along the query, all others against it."""
+    with graph_session() as session:
+        block = NonLocalBlock(4, instantiation="gaussian", cosine=True)
+        x = np.full((1, 1, 50, 4), -3e4, np.float32)
+        x[:, :, 0] = 3e4
+        set_values(session, random_values(block.variables, 1))
+        _, affinity = block(
+            tf.constant(x), is_training=False, return_affinity=True)
+        largest = session.run(affinity)[0, 0, 0]
+    odds = np.exp(4.5) * 50 / 49
+    assert largest == pytest.approx(odds / (odds + 1), rel=1e-5)
+
+
+C2 = os.path.join(ROOT, "..", "shared", "data", "video", "vectors",
+                  "c2_block.npz")
+
+
+@pytest.mark.skipif(not os.path.exists(C2), reason="the vectors of the "
+                    "authors' own block are not here")
+def test_equals_the_authors_block_in_38_configurations():
+    """Caffe2's z, dx and statistics; to 1e-4 of the largest number.
+
+    Its running variance is the biased one, TensorFlow's n / (n - 1) of it. In
+    inference mode its batch norm has no such gradient.
+    """
+    data = np.load(C2)
+    for case in range(38):
+        def get(name, case=case):
+            return data["case{}/{}".format(case, name)]
+
+        settings = json.loads(str(get("cfg")))
+        expected = {name: np.moveaxis(get(name), 1, -1)
+                    for name in ("z", "dx")}
+        found = authors_block(get, settings)
+        if settings["bn"] and not settings["train"]:
+            del expected["dx"]
+        if settings["bn"] and settings["train"]:
+            n, old = get("x").size / 16, get("w/nl_bn_riv")
+            expected["mean"] = get("after/nl_bn_rm")
+            expected["variance"] = 0.9 * old + n / (n - 1) * (
+                get("after/nl_bn_riv") - 0.9 * old)
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                found[name], value, rtol=0,
+                atol=1e-4 * max(1.0, np.abs(value).max()),
+                err_msg="{} {} {}".format(case, name, settings))
+
+
+def authors_block(get, settings):
+    """z, dx, and the statistics after a step, of our block."""
+    x, dz = (np.moveaxis(get(name), 1, -1) for name in ("x", "dz"))
+    with graph_session() as session:
+        block = NonLocalBlock(
+            16, 8, "embedded_gaussian" if settings["softmax"]
+            else "dot_product", bool(settings["maxpool"]), pool_first=True,
+            scale=bool(settings["scale"] and settings["softmax"]),
+            norm="batch" if settings["bn"] else None, zero_start=None,
+            momentum=0.9, group_frames=settings["group"] or None)
+        values = {}
+        for part in ("theta", "phi", "g", "out"):
+            kernel = get("w/nl_{}_w".format(part))
+            values[getattr(block, part).kernel] = kernel.reshape(
+                1, 1, *kernel.shape[:2]).transpose(0, 1, 3, 2)
+            values[getattr(block, part).bias] = get("w/nl_{}_b".format(part))
+        if settings["bn"]:
+            norm = block.norm
+            values.update(zip(
+                (norm.gamma, norm.beta, norm.moving_mean,
+                 norm.moving_variance),
+                (get("w/nl_bn_" + end) for end in ("s", "b", "rm", "riv"))))
+        fed = tf.constant(x)
+        z = block(fed, is_training=bool(settings["train"]))
+        dx, = tf1.gradients(z, fed, tf.constant(dz))
+        set_values(session, values)
+        z, dx, _ = session.run(
+            [z, dx, tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)])
+        found = {"z": z, "dx": dx}
+        if settings["bn"]:
+            found["mean"], found["variance"] = session.run(
+                [norm.moving_mean, norm.moving_variance])
+        return found
+
+
 @pytest.mark.parametrize("form", INSTANTIATIONS)
 def test_is_permutation_equivariant(form):
     x = random_input((2, 3, 5, 6))
@@ -115,12 +278,16 @@ def test_is_permutation_equivariant(form):
     np.testing.assert_allclose(z_permuted, permuted(z), atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [
+    dict(instantiation=form) for form in INSTANTIATIONS] + [
+        dict(pre_norm=True, cosine=True), dict(zero_start="kernel"),
+        dict(zero_start="kernel", norm="affine"),
+        dict(zero_start="kernel", norm=None)])
 @pytest.mark.parametrize("is_training", [False, True])
-@pytest.mark.parametrize("form", INSTANTIATIONS)
-def test_is_the_identity_at_the_start(form, is_training):
+def test_is_the_identity_at_the_start(settings, is_training):
     x = random_input((2, 3, 5, 6))
     with graph_session() as session:
-        block = NonLocalBlock(6, instantiation=form)
+        block = NonLocalBlock(6, **settings)
         z = block(tf.constant(x), is_training=is_training)
         session.run(tf1.global_variables_initializer())
         np.testing.assert_array_equal(session.run(z), x)
@@ -174,15 +341,34 @@ def test_dot_product_of_many_positions_makes_no_large_matrix():
         assert max(sizes) < 1600 * 1600
 
 
-@pytest.mark.parametrize("sub_sample", [False, True])
-@pytest.mark.parametrize("form", INSTANTIATIONS)
-def test_gradients_equal_finite_differences(form, sub_sample):
+def test_nothing_starts_at_zero_where_it_is_not_asked_for():
+    with graph_session() as session:
+        block = NonLocalBlock(6, zero_start=None)
+        session.run(tf1.global_variables_initializer())
+        gamma, kernel = session.run([block.norm.gamma, block.out.kernel])
+        assert np.all(gamma == 1) and np.all(kernel != 0)
+
+
+def test_a_frozen_norm_does_not_learn():
+    with tf.Graph().as_default():
+        names = [variable.op.name for variable in NonLocalBlock(
+            6, norm="affine", zero_start="kernel").trainable_variables]
+    assert len(names) == 8 and not [name for name in names if "norm" in name]
+
+
+@pytest.mark.parametrize("form, settings", [
+    (form, dict(sub_sample=sub_sample)) for form in INSTANTIATIONS
+    for sub_sample in (False, True)] + [
+        ("embedded_gaussian", dict(pre_norm=True, cosine=True)),
+        ("dot_product", dict(cosine=True)),
+        ("embedded_gaussian", dict(sub_sample=True, pool_first=True))])
+def test_gradients_equal_finite_differences(form, settings):
     """d sum(c z) along a random direction, by central differences."""
     x = random_input((2, 3, 5, 6))
     random = np.random.RandomState(7)
     with graph_session() as session:
         block = NonLocalBlock(
-            6, INNER, form, sub_sample, momentum=1.0)   # statistics stay
+            6, INNER, form, momentum=1.0, **settings)   # statistics stay
         values = random_values(block.variables, 1)
         weight = random.randn(*x.shape).astype(np.float32)
         z = block(tf.constant(x), is_training=True)
@@ -238,14 +424,23 @@ def test_eager_equals_the_graph():
         expected, atol=1e-5)
 
 
-def test_unknown_form_is_refused():
-    with pytest.raises(ValueError, match="embedded_gaussian, gaussian"):
-        NonLocalBlock(6, instantiation="softmax")
+@pytest.mark.parametrize("settings, words", [
+    (dict(instantiation="softmax"), "embedded_gaussian, gaussian"),
+    (dict(inner_channels=0), "positive"), (dict(norm="layer"), "affine"),
+    (dict(sub_sample=(2, 0)), "positive"), (dict(group_frames=0), "positive"),
+    (dict(norm=None), "zero_start"), (dict(zero_start="bias"), "kernel"),
+    (dict(scale=True, cosine=True), "exclude")])
+def test_bad_settings_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        NonLocalBlock(6, **settings)
 
 
-def test_no_width_is_refused():
-    with pytest.raises(ValueError, match="positive"):
-        NonLocalBlock(6, 0)
+@pytest.mark.parametrize("settings, words", [
+    (dict(sub_sample=(1, 2, 2)), "2 axes"), (dict(group_frames=2), "group")])
+def test_windows_and_groups_that_do_not_fit_are_refused(settings, words):
+    with tf.Graph().as_default(), pytest.raises(ValueError, match=words):
+        NonLocalBlock(6, **settings)(
+            tf.zeros([2, 3, 5, 6]), is_training=False)
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (2, 3, 5, 7), (1, 2, 3, 4, 5, 6)])

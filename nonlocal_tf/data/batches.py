@@ -6,6 +6,7 @@ the unbroken run would have got.
 
 import numpy as np
 
+from nonlocal_tf.data.augment import augmented
 from nonlocal_tf.errors import UserError
 
 
@@ -41,7 +42,7 @@ def epoch_order(seed, epoch, size):
 
 
 def train_batches(images, labels, batch_size, seed, epoch, start=0, rank=0,
-                  ranks=1):
+                  ranks=1, augment=False):
     """Yields the full batches of an epoch, from batch `start` on.
 
     The last part-batch is dropped; since the order differs in each epoch, so
@@ -56,6 +57,7 @@ def train_batches(images, labels, batch_size, seed, epoch, start=0, rank=0,
       seed, epoch: see `epoch_order`.
       start: index of the first batch, 0 to `steps_per_epoch`.
       rank, ranks: which of how many processes this is.
+      augment: whether images are changed a little; see `augment.augmented`.
     Yields:
       images [B, H, W, C], labels [B].
     Raises:
@@ -66,7 +68,10 @@ def train_batches(images, labels, batch_size, seed, epoch, start=0, rank=0,
     for step in range(start, steps):
         part = step * ranks + rank
         index = order[part * batch_size:(part + 1) * batch_size]
-        yield images[index], labels[index]
+        batch = images[index]
+        if augment:
+            batch = augmented(batch, seed, epoch, index)
+        yield batch, labels[index]
 
 
 def test_batches(images, labels, batch_size):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf import storage
+from nonlocal_tf import health, storage
+from nonlocal_tf.architecture import block_names
 from nonlocal_tf.command import say
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
@@ -58,6 +59,7 @@ class Frozen(NamedTuple):
     sha256: str
     folded: int                         # batch norms that are gone
     compared: Comparison
+    attention: np.ndarray               # see `health.measure`
 
 
 def freeze(flags):
@@ -140,23 +142,35 @@ def _samples(flags, source, image_size):
 def _write(session, graph, path, images):
     """Writes, reads back and compares; returns a `Frozen`."""
     names = [operation.name for operation in graph.outputs]
-    live = np.concatenate([
-        session.run(graph.logits, {graph.input: batch})[:valid]
-        for batch, valid in _batches(images, graph.input.shape)])
+    live, attention = _live(session, graph, images)
     plain = fold.freeze(session, graph.outputs)
     folded, count = fold.fold_batch_norm(plain, names)
     with storage.replacing(path) as file:
-        frozen = _write_once(file, path, folded, count, live, images)
+        frozen = _write_once(
+            file, path, folded, count, live, images, attention)
         compared = frozen.compared
         if compared.flips or not compared.difference <= TOLERANCE:
             # The plain graph has the network's own operations.
-            frozen = _write_once(file, path, plain, 0, live, images)
+            frozen = _write_once(
+                file, path, plain, 0, live, images, attention)
             _check_answers(frozen.compared, path, len(images))
         _check_for_atc(frozen.graph_def, names)
     return frozen
 
 
-def _write_once(file, path, graph_def, folded, live, images):
+def _live(session, graph, images):
+    """Logits [N, 10] of the network, and its attention in the first images."""
+    logits, attention = [], []
+    for batch, valid in _batches(images, graph.input.shape):
+        found, measured = session.run(
+            [graph.logits, graph.attention], {graph.input: batch})
+        logits.append(found[:valid])
+        attention.append(measured[:, :valid])
+    return np.concatenate(logits), np.concatenate(
+        attention, 1)[:, :health.SAMPLES]
+
+
+def _write_once(file, path, graph_def, folded, live, images, attention):
     """Replaces the content of `file` and compares what it then holds."""
     file.seek(0)
     file.truncate()
@@ -165,7 +179,7 @@ def _write_once(file, path, graph_def, folded, live, images):
     data = file.read()
     again = graphdef.parse(data, path)
     return Frozen(again, len(data), hashlib.sha256(data).hexdigest(), folded,
-                  _compare(again, live, images))
+                  _compare(again, live, images), attention)
 
 
 def _check_answers(compared, path, count):
@@ -242,6 +256,12 @@ def _report(path, frozen, samples, flags, config):
         scoring.say_rows(compared.classes, samples.labels)
         say("accuracy {:.2%} ({} of {} test images)".format(
             right / len(samples.labels), right, len(samples.labels)))
+    rows = health.summary(
+        block_names(config.placement()), frozen.attention)
+    for line in health.table(
+            rows, frozen.attention.shape[1], config.instantiation) + (
+                health.warnings(rows)):
+        say(line)
 
 
 def _report_fp16(frozen, samples):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from nonlocal_tf import health
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import layout as layouts
@@ -105,6 +106,7 @@ class InferenceGraph:
       input: the placeholder `input`.
       logits: float32 [B, 10].
       variables: the network's, moving statistics too.
+      attention: float32 [blocks, images, 4]; see `health.measure`.
       outputs: operations `output` (int32 [B], the class) and, where asked
         for, `probabilities` (float32 [B, 10]).
     """
@@ -116,7 +118,8 @@ class InferenceGraph:
         if layout == "flat":
             images = tf.reshape(images, [-1, DIGIT_SIZE, DIGIT_SIZE, 1])
         network = make_network(config)
-        self.logits = network(images, is_training=False)
+        watched = []
+        self.logits = network(images, is_training=False, watch=watched)
         self.outputs = [tf.argmax(
             self.logits, 1, output_type=tf.int32, name=layouts.OUTPUT).op]
         if with_probabilities:
@@ -124,6 +127,7 @@ class InferenceGraph:
                 tf.nn.softmax(self.logits, name=layouts.PROBABILITIES).op)
         self.variables = list(network.variables)
         self._saver = tf1.train.Saver(self.variables)
+        self.attention = health.measure(watched)
 
     def restore(self, session, prefix):
         """Reads the network's variables; Adam's are left where they are."""

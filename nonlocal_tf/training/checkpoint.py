@@ -29,6 +29,9 @@ from nonlocal_tf.training.progress import Progress
 tf1 = tf.compat.v1
 
 _PARTIAL = ".partial"
+# What versions did that had no such setting.
+_EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
+            "block": "paper", "augment": False}
 
 
 class CheckpointFolder:
@@ -126,7 +129,9 @@ def read_note(prefix, remedy):
         number = re.search(r"-(\d+)$", prefix)
         if number and note["step"] != int(number.group(1)):
             raise ValueError("it is of step {}".format(note["step"]))
-        dict(**note["fixed"]), dict(**note["config"])
+        for part, earlier in (("fixed", _EARLIER), (
+                "config", {"block": "paper"})):
+            note[part] = dict(earlier, **note[part])
         Progress(**note["progress"])
         return note
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ import os
 import re
 
 from nonlocal_tf.architecture import (
+    BLOCKS,
     DEPTHS,
     INSTANTIATIONS,
     format_placement,
@@ -91,8 +92,17 @@ class TrainConfig:
         fixed=True)
     sub_sample: bool = _setting(
         False, "max-pool the keys and values of the blocks", fixed=True)
+    block: str = _setting(
+        "pre_norm_cosine", "what keeps the blocks attending: batch norm before "
+        "theta, phi and g, and cosines in place of products as scores; one "
+        "alone; or, as the paper has it, neither", choices=tuple(BLOCKS),
+        fixed=True)
     scale: bool = _setting(
-        False, "multiply the pairwise scores by 1/sqrt(width)", fixed=True)
+        False, "multiply the pairwise scores by 1/sqrt(width); not with "
+        "cosines", fixed=True)
+    augment: bool = _setting(
+        False, "shift, turn, scale and bend each training image a little, "
+        "anew in each epoch", fixed=True)
     learning_rate: float = _setting(1e-4, "of Adam")
     lr_schedule: str = _setting(
         "constant", "cosine: from --learning_rate to 0 over --epoch epochs",
@@ -192,6 +202,9 @@ class TrainConfig:
         if self.num_gpus not in (0, 1):
             raise _bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
+        if self.scale and BLOCKS[self.block].get("cosine"):
+            raise _bad("scale", "left out where --block has cosines (give "
+                       "--block paper or pre_norm)", self.scale)
         self.placement()
         self._check_micro_batch()
         if self.platform == "npu":

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nonlocal_tf import health
 from nonlocal_tf.data import batches
 
 
@@ -17,6 +18,7 @@ class TestResult(NamedTuple):
     correct: int
     images: int
     seconds: float
+    attention: np.ndarray               # of some images; see `health.measure`
 
     def accuracy(self):
         """Share of the images that were classified right, 0 to 1."""
@@ -42,14 +44,16 @@ def evaluate(session, graph, data, batch_size, platform, go_on):
     began = time.monotonic()
     session.run(graph.average_statistics)       # each process has its own
     share = slice(platform.rank, None, platform.size)
-    loss_sum, correct, done = 0.0, 0, 0
+    loss_sum, correct, done, attention = 0.0, 0, 0, []
     for images, labels, valid in batches.test_batches(
             data.test_images[share], data.test_labels[share], batch_size):
         if not go_on(done * platform.size):
             return None
-        losses, predictions = session.run(
-            [graph.test_losses, graph.test_predictions],
+        losses, predictions, measured = session.run(
+            [graph.test_losses, graph.test_predictions, graph.attention],
             {graph.images: images, graph.labels: labels})
+        if done < health.SAMPLES:
+            attention.append(measured[:, :valid])
         loss_sum += float(np.sum(losses[:valid], dtype=np.float64))
         correct += int(np.sum(predictions[:valid] == labels[:valid]))
         done += valid
@@ -57,4 +61,5 @@ def evaluate(session, graph, data, batch_size, platform, go_on):
         loss_sum, correct, done = session.run(
             graph.sums, {graph.addends: [loss_sum, correct, done]})
     return TestResult(float(loss_sum / done), int(correct), int(done),
-                      time.monotonic() - began)
+                      time.monotonic() - began,
+                      np.concatenate(attention, 1)[:, :health.SAMPLES])

@@ -6,7 +6,8 @@ import math
 
 import tensorflow as tf
 
-from nonlocal_tf.architecture import DIGIT_SIZE
+from nonlocal_tf import health
+from nonlocal_tf.architecture import BLOCKS, DIGIT_SIZE
 from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
 from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
 from nonlocal_tf.resnet import ResNet
@@ -44,6 +45,7 @@ class TrainGraph:
         process wants to stop, and to save, after the step.
       test_losses, test_predictions: float32 [P] and int32 [P], in inference
         mode.
+      attention: float32 [blocks, images, 4]; see `health.measure`.
       addends, sums: placeholder, float32 [3], and its sum over all processes.
       start, agreed_start: placeholder, int32 [3], and what rank 0 fed.
       set_step, take_over: operations: `step` becomes `start[0]`; every other
@@ -144,7 +146,9 @@ class TrainGraph:
         return [each / self.parts for each in sums[:-1]] + [sums[-1]]
 
     def _build_test(self):
-        logits = self.network(self.images, is_training=False)
+        watched = []
+        logits = self.network(self.images, is_training=False, watch=watched)
+        self.attention = health.measure(watched)
         self.test_losses = _cross_entropy(logits, self.labels)
         self.test_predictions = _classes(logits)
 
@@ -193,7 +197,7 @@ def make_network(config, momentum=MOMENTUM, for_training=False):
         config.resnet_size, config.placement(), config.inner_ratio,
         config.instantiation, config.sub_sample, config.scale,
         image_size=config.image_size, base_width=config.base_width,
-        momentum=momentum, **chosen)
+        momentum=momentum, **dict(BLOCKS[config.block], **chosen))
 
 
 def learning_rate(config, step, total_steps):

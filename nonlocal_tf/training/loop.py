@@ -12,7 +12,8 @@ from typing import NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf import storage
+from nonlocal_tf import health, storage
+from nonlocal_tf.architecture import block_names
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import messages, plan
@@ -97,6 +98,7 @@ class _Run:
         self.progress = Progress()
         self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
+        self.attention = []                     # after the newest test
         self.agreed_to_stop = False             # of several processes
         self.agreed_to_save = False
 
@@ -170,10 +172,7 @@ class _Run:
                 "is there. Name another folder, or move {!r} away.".format(
                     prefix, self.config.train_url))
         note = self.folder.note(steps[-1])
-        # Checkpoints of earlier versions are of one process, unscaled.
-        check_settings(prefix, dict(
-            {"ranks": 1, "loss_scale": "none", "precision": "float32"},
-            **note["fixed"]), self.fixed)
+        check_settings(prefix, note["fixed"], self.fixed)
         self.step = note["step"]
         self.progress = Progress(**note["progress"])
         return note
@@ -281,7 +280,8 @@ class _Run:
         for images, labels in batches.train_batches(
                 self.data.train_images, self.data.train_labels,
                 config.batch_size, config.seed, progress.epoch,
-                progress.steps, self.platform.rank, self.platform.size):
+                progress.steps, self.platform.rank, self.platform.size,
+                config.augment):
             if self.step >= self.last_step or self._stops():
                 return
             self._train_step(images, labels)
@@ -342,11 +342,16 @@ class _Run:
     def _end_epoch(self, tested):
         """Reports an epoch with its test and moves on to the next."""
         accuracy = tested.accuracy()
+        self.attention = health.summary(
+            block_names(self.config.placement()), tested.attention)
         self._report_epoch(
-            complete=True, test_loss=tested.loss, test_images=tested.images,
-            test_accuracy=accuracy, test_seconds=tested.seconds)
+            complete=True, attention=self.attention, test_loss=tested.loss,
+            test_images=tested.images, test_accuracy=accuracy,
+            test_seconds=tested.seconds)
         self.report.line(messages.tested(
             tested, self.progress.images_per_second()))
+        for line in health.warnings(self.attention):
+            self.report.line(line)
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
 
@@ -392,6 +397,11 @@ class _Run:
             text = messages.finished(
                 self.config.epoch, self.step, self.progress.test_accuracy)
         self.report.line(text)
+        for line in health.table(
+                self.attention,
+                min(health.SAMPLES, len(self.data.test_labels)),
+                self.config.instantiation):
+            self.report.line(line)
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from nonlocal_tf.architecture import (
+    BLOCKS,
     DEPTHS,
     EXPANSION,
     STAGES,
@@ -116,7 +117,7 @@ def _bottleneck(name, side, channels, width, first):
 def _non_local(config, part_size, name, side, channels):
     inner = max(1, int(channels * config.inner_ratio))
     form, n = config.instantiation, side ** 2
-    m = _halved(side) ** 2 if config.sub_sample else n
+    m = max(1, side // 2) ** 2 if config.sub_sample else n
     embedded = 1 if form == "gaussian" else 3
     compared = channels if form == "gaussian" else inner
     kept = embedded * inner * n                     # theta, phi, g
@@ -126,6 +127,12 @@ def _non_local(config, part_size, name, side, channels):
     products = (embedded + 1) * channels * inner * n
     weights = (embedded + 1) * channels * inner + embedded * inner
     weights += 3 * channels                         # out's bias, norm
+    extra = BLOCKS[config.block]
+    if extra.get("pre_norm"):
+        kept += channels * n
+        weights += 2 * channels
+    if extra.get("cosine") and form != "concatenation":
+        kept += compared * (n + m)
     pairs = n * m * (compared + inner)
     if form == "concatenation":
         pairs = n * m * inner

@@ -142,6 +142,11 @@ class Reporter:
         self._record("epoch", record, [
             "train_loss", "train_accuracy", "test_loss", "test_accuracy",
             "images_per_second"])
+        for row in record.get("attention", ()):
+            self._events.add(record["step"], {
+                "attention/{}/{}".format(row["block"], name): value
+                for name, value in row.items()
+                if name != "block" and value is not None})
 
     def _record(self, kind, record, scalars):
         """Writes a line of metrics.jsonl, and `scalars` to TensorBoard."""
