@@ -43,7 +43,12 @@ _DEFAULT = "0 blocks;1 block;5 blocks;10 blocks;gaussian;dot_product;" + (
 
 
 def main(arguments):
-    """Trains what is missing and prints the table; returns the exit code."""
+    """Trains what is missing and prints the table; returns the exit code.
+
+    Args:
+      arguments: without the program's name; those after "--" are the
+        trainer's.
+    """
     def act():
         own, trainer = arguments, []
         if "--" in arguments:
@@ -111,7 +116,7 @@ def _config(arguments):
 def _task(name):
     """A function of a `TrainConfig` that returns exit code and figures."""
     if name == "pairs":
-        from benchmarks import pairs
+        from benchmarks import pairs  # imports TensorFlow
         return pairs.train
     return _train
 
@@ -139,16 +144,17 @@ def _run(flags, task, config, row, seed):
     key = _key(flags, config, row, seed)
     if any(each["key"] == key for each in _records(flags.output)):
         return 0
+    folder = re.sub(r"[^A-Za-z0-9.]+", "_", key)
     chosen = dataclasses.replace(
-        config, seed=seed, train_url=os.path.join(
-            flags.work, re.sub(r"[^A-Za-z0-9.]+", "_", key)), **ROWS[row])
+        config, seed=seed, train_url=os.path.join(flags.work, folder),
+        **ROWS[row])
     say("-- {}".format(key))
     code, figures = task(chosen)
     if code == 0:
         os.makedirs(os.path.dirname(flags.output) or ".", exist_ok=True)
         with open(flags.output, "a", encoding="utf-8") as file:
             file.write(json.dumps(dict(
-                figures, key=key, row=row, seed=seed,
+                figures, key=key, row=row, seed=seed, folder=folder,
                 cpu=machine.facts()["cpu"], versions=machine.versions()),
                 sort_keys=True) + "\n")
     return code

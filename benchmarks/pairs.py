@@ -1,13 +1,14 @@
 """Two digits far apart, of one class or not: what a local network cannot tell.
 
-On a dark canvas of 112 pixels stand two of the embedded digits, their 28x28
-boxes at least 28 pixels apart. A shallow network sees 27 pixels at each
+On a dark canvas of 32 x 112 pixels stand two of the embedded digits, their
+28x28 boxes at least 28 pixels apart. A shallow network sees 27 pixels at each
 position, so none sees both; then the mean over positions and one linear layer
 decide. Without a block its features are a sum of what each digit gives by
-itself, f(a) + f(b), and a threshold on w . (f(a) + f(b)) that accepts (a, a)
-and (b, b) accepts (a, b) too. So it cannot be right everywhere: at best in
-64 % of balanced pairs, where five classes count as "same" (0.5 * 5/10 + 0.5 *
-(1 - 10/45)). A non-local block may put what stands elsewhere into a position.
+itself, f(a) + f(b), and w . (f(a) + f(b)) above a threshold for (a, a) and for
+(b, b) is above it for (a, b) too. With one f a class that is right for 64 % of
+balanced pairs at most: five classes whose pairs are all called alike, 0.5 *
+5/10 + 0.5 * (1 - 10/45). A non-local block brings to a position what stands
+elsewhere.
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ import tensorflow as tf
 from nonlocal_tf import health
 from nonlocal_tf.architecture import BLOCKS, DIGIT_SIZE, block_names
 from nonlocal_tf.data import datasets
+from nonlocal_tf.errors import UserError
 from nonlocal_tf.layers import BatchNorm, Conv, Dense, warm_up_momentum
 from nonlocal_tf.non_local import NonLocalBlock
 from nonlocal_tf.training.graph import learning_rate
@@ -36,9 +38,15 @@ def train(config):
 
     Args:
       config: a `TrainConfig`: dataset, epoch, batch_size, learning_rate,
-        lr_schedule, seed; non_local "0" for none, else one block of
+        lr_schedule, seed; non_local "0" for none or "1" for a block of
         instantiation, block, scale, sub_sample, inner_ratio.
+    Raises:
+      UserError: non_local is another.
     """
+    if config.non_local not in ("0", "1"):
+        raise UserError("--task pairs has 0 or 1 block; got --non_local {!r}. "
+                        "Name rows with 0 blocks or 1 block.".format(
+                            config.non_local))
     data = datasets.load(config.dataset, config.data_folder(), config.mirrors())
     test = pairs(data.test_images, data.test_labels, _TEST_PAIRS,
                  np.random.RandomState([config.seed, 0, 1]))

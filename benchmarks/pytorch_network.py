@@ -6,6 +6,8 @@ Activations are [B, C, H, W] with channels last in memory, as oneDNN likes
 them; a block's tokens [B, N, K] are then a view.
 """
 
+import math
+
 import torch
 from torch.nn import functional
 
@@ -39,7 +41,7 @@ def as_ours(tensor):
 
 
 def network(weights, images, image_size, is_training, sub_sample=False,
-            scale=False):
+            scale=False, cosine=True):
     """Logits [B, 10].
 
     Args:
@@ -48,7 +50,8 @@ def network(weights, images, image_size, is_training, sub_sample=False,
         size or already padded.
       image_size: to which 28 is padded.
       is_training: whether batch norm takes the batch's statistics.
-      sub_sample, scale: of the blocks.
+      sub_sample, scale, cosine: of the blocks, which have a batch norm
+        before them where there are weights for it.
     """
     x = images.permute(0, 3, 1, 2)
     if x.dtype == torch.uint8:
@@ -64,7 +67,8 @@ def network(weights, images, image_size, is_training, sub_sample=False,
             if stage in WITH_BLOCKS:
                 x = non_local(
                     weights, "{}/non_local_{}/".format(stage, index), x,
-                    is_training, "embedded_gaussian", sub_sample, scale)
+                    is_training, "embedded_gaussian", sub_sample, scale,
+                    cosine)
     x = norm(weights, "norm", x, is_training).relu_().mean((2, 3))
     return x @ weights["dense/kernel"] + weights["dense/bias"]
 
@@ -84,19 +88,26 @@ def bottleneck(weights, name, x, is_training, first):
 
 
 def non_local(weights, name, x, is_training, form, sub_sample=False,
-              scale=False):
+              scale=False, cosine=False):
     """A block by Eq. 2 to 5 of arXiv:1711.07971, x added."""
+    added = x
+    if name + "pre_norm/gamma" in weights:
+        x = norm(weights, name + "pre_norm", x, is_training)
     queries = keys = x
     if form != "gaussian":
         queries = conv(weights, name + "theta", x)
         keys = conv(weights, name + "phi", x)
     values = conv(weights, name + "g", x)
     if sub_sample:
-        keys, values = (functional.max_pool2d(part, 2, ceil_mode=True)
+        keys, values = (functional.max_pool2d(part, 2)
                         for part in (keys, values))
     queries, keys, values = map(tokens, (queries, keys, values))
     if scale and form != "concatenation":
         queries = queries / queries.shape[-1] ** 0.5
+    if cosine:
+        queries, keys = (functional.normalize(part, dim=-1)
+                         for part in (queries, keys))
+        queries = queries * ((math.log(keys.shape[1]) + 4.5) / 2)
     if form == "dot_product":
         y = dot_product(queries, keys, values)
     elif form == "concatenation":
@@ -107,7 +118,7 @@ def non_local(weights, name, x, is_training, form, sub_sample=False,
     y = y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
     z = norm(weights, name + "norm", conv(weights, name + "out", y),
              is_training)
-    z += x
+    z += added
     return z
 
 

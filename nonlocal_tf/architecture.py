@@ -115,6 +115,12 @@ def block_names(placement):
             for stage in STAGES for index in placement.get(stage, ())]
 
 
+def map_sides(image_size):
+    """Stage -> rows and columns of its maps: stride 2 in the stem and each."""
+    return {stage: -(-image_size // 2 ** place)
+            for place, stage in enumerate(STAGES, 2)}
+
+
 def linear_is_cheaper(width, n, m):
     """Whether theta (phi^T g) takes fewer products than (theta phi^T) g.
 

@@ -108,12 +108,13 @@ def test_file_does_not_depend_on_the_run(pb, train_url, tmp_path):
 
 @pytest.mark.parametrize("form", [
     "embedded_gaussian", "gaussian", "dot_product", "concatenation"])
-@pytest.mark.parametrize("batch, kind", [(3, "image"), (None, "flat")])
+@pytest.mark.parametrize("batch, kind, settings", [
+    (3, "image", dict(block="paper", scale=True)), (None, "flat", {})])
 def test_every_form_freezes_without_shape_operations(
-        shallow, form, batch, kind):
+        shallow, form, batch, kind, settings):
     config = inference.TrainConfig(
         image_size=33, base_width=4, non_local="res3:0;res4:0",
-        instantiation=form, sub_sample=True, scale=True)
+        instantiation=form, sub_sample=True, **settings)
     images = np.random.RandomState(0).randint(
         0, 256, (3, 28, 28, 1)).astype(np.uint8)
     with graph_session() as session:

@@ -19,6 +19,7 @@ from support import (
 
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.resnet import ResNet
+from nonlocal_tf.training import loop
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import learning_rate
 
@@ -114,7 +115,8 @@ def test_cosine_schedule(step, expected):
 
 def network_at(session, prefix):
     """A network of `thin_config`'s form with a checkpoint's values."""
-    network = ResNet(placement={"res4": (0,)}, image_size=28, base_width=4)
+    network = ResNet(placement={"res4": (0,)}, image_size=28, base_width=4,
+                     pre_norm=True, cosine=True)
     tf1.train.Saver(network.variables).restore(session, prefix)
     return network
 
@@ -201,3 +203,32 @@ def test_every_epoch_has_an_order_of_its_own():
         for epoch in (1, 2)]
     assert seen[0] != seen[1]
     assert all(len(set(labels)) == 64 for labels in seen)
+
+
+def test_the_seed_decides_on_the_order_of_images(
+        tiny_set, tmp_path, monkeypatch):
+    """The labels of each step are those of NumPy's permutation by the seed."""
+    seen = []
+    step = loop._Run._train_step
+
+    def spy(run, images, labels):
+        seen.append(labels.tolist())
+        return step(run, images, labels)
+
+    monkeypatch.setattr(loop._Run, "_train_step", spy)
+    run_thin(tiny_set, tmp_path, epoch=1, max_steps=2, seed=7)
+    order = np.random.RandomState([7, 1]).permutation(70)
+    assert seen == [(order[:8] % 10).tolist(), (order[8:16] % 10).tolist()]
+
+
+def test_the_optimizer_is_adam_with_its_usual_decays(tiny_set, tmp_path):
+    """After a step m = (1 - 0.9) g and v = (1 - 0.999) g^2: v = 0.1 m^2."""
+    result, _ = run_thin(tiny_set, tmp_path, max_steps=1)
+    reader = tf1.train.load_checkpoint(result.checkpoint)
+    for name in ("resnet/stem/kernel", "resnet/dense/bias"):
+        first, second = (reader.get_tensor(name + end)
+                         for end in ("/Adam", "/Adam_1"))
+        assert np.abs(first).max() > 0
+        np.testing.assert_allclose(second, 0.1 * first ** 2, rtol=1e-3)
+    assert reader.get_tensor("beta1_power") == pytest.approx(0.9 ** 2)
+    assert reader.get_tensor("beta2_power") == pytest.approx(0.999 ** 2)

@@ -5,8 +5,11 @@ import pytest
 import tensorflow as tf
 from support import graph_session, random_values, set_values, short_names, tf1
 
-from nonlocal_tf.architecture import PLACEMENTS
+from nonlocal_tf.architecture import BLOCKS, PLACEMENTS
 from nonlocal_tf.resnet import ResNet, pad_digits
+from nonlocal_tf.training import need
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.graph import make_network
 
 
 def count_by_formula(lengths, blocks, inner_ratio):
@@ -29,6 +32,15 @@ def count_by_formula(lengths, blocks, inner_ratio):
             + inner * channels + channels                   # out
             + 2 * channels)                                 # its norm
     return total + 2 * channels + channels * 10 + 10        # norm, dense
+
+
+def test_the_default_block_has_a_batch_norm_of_x_more():
+    """2 C a block: 512 channels in res3, 1024 in res4."""
+    config = TrainConfig()
+    with tf.Graph().as_default():
+        network = make_network(config)
+    expected = 38235210 + 2 * (4 * 512 + 6 * 1024)
+    assert network.parameters() == need.parameters(config) == expected
 
 
 def trainable_count(**settings):
@@ -129,9 +141,12 @@ def torch_results(torch, dtype, values, images, trainable, *settings):
         for name in trainable}
 
 
-@pytest.mark.parametrize("is_training, sub_sample, scale", [
-    (False, False, False), (False, True, True), (True, False, False)])
-def test_logits_and_gradients_equal_pytorch(is_training, sub_sample, scale):
+@pytest.mark.parametrize("is_training, sub_sample, scale, block", [
+    (False, False, False, "paper"), (False, True, True, "paper"),
+    (True, False, False, "paper"), (False, True, False, "pre_norm_cosine"),
+    (True, False, False, "pre_norm_cosine")])
+def test_logits_and_gradients_equal_pytorch(
+        is_training, sub_sample, scale, block):
     """As near to PyTorch's float64 as PyTorch's own float32, times 10."""
     torch = pytest.importorskip(
         "torch", reason="PyTorch is not installed: no independent reference")
@@ -139,7 +154,7 @@ def test_logits_and_gradients_equal_pytorch(is_training, sub_sample, scale):
         0, 256, (4, 28, 28, 1)).astype(np.uint8)
     with graph_session() as session:
         network = ResNet(image_size=33, base_width=8, sub_sample=sub_sample,
-                         scale=scale)
+                         scale=scale, **BLOCKS[block])
         values = random_values(network.variables, 4)
         set_values(session, values)
         logits = network(tf.constant(images), is_training=is_training)
@@ -149,7 +164,8 @@ def test_logits_and_gradients_equal_pytorch(is_training, sub_sample, scale):
             tf.reduce_sum(logits ** 2), [names[n] for n in trainable])))
         logits, gradients = session.run([logits, gradients])
         values = {name: values[names[name]] for name in names}
-    settings = (values, images, trainable, is_training, sub_sample, scale)
+    settings = (values, images, trainable, is_training, sub_sample, scale,
+                block == "pre_norm_cosine")
     logits64, gradients64 = torch_results(torch, torch.float64, *settings)
     logits32, gradients32 = torch_results(torch, torch.float32, *settings)
     assert distance(logits, logits64) <= 1e-3 + 10 * distance(

@@ -149,6 +149,8 @@ def test_records_beyond_the_checkpoint_are_dropped(tiny_set, finished):
      ["image_size 28 (now 30)", "instantiation embedded_gaussian (now g"]),
     ({"non_local": "0"}, ["non_local res4:0 (now 0)"]),
     ({"batch_size": 4}, ["batch_size 8 (now 4)"]),
+    ({"block": "paper"}, ["block pre_norm_cosine (now paper)"]),
+    ({"augment": True}, ["augment False (now True)"]),
 ])
 def test_a_checkpoint_of_other_settings_is_refused(
         unbroken, tiny_set, settings, names):
@@ -169,6 +171,47 @@ def edit_note(folder, step, **settings):
     note["fixed"].update(settings)
     with open(path, "w") as file:
         json.dump(note, file)
+
+
+def make_earlier(folder, step):
+    """A note as versions wrote it that had neither --block nor --augment."""
+    path = str(folder / "Model" / "model.ckpt-{}.json".format(step))
+    with open(path) as file:
+        note = json.load(file)
+    for part in ("fixed", "config"):
+        for name in ("block", "augment"):
+            del note[part][name]
+    with open(path, "w") as file:
+        json.dump(note, file)
+
+
+def test_a_checkpoint_of_before_goes_on_as_the_papers_block(
+        tiny_set, tmp_path):
+    settings = dict(block="paper", checkpoint_seconds=1e9)
+    whole, _ = run_thin(tiny_set, tmp_path / "whole", **settings)
+    run_thin(tiny_set, tmp_path / "old", max_steps=3, **settings)
+    make_earlier(tmp_path / "old", 3)
+    with pytest.raises(UserError, match="block paper .now pre_norm_cosine"):
+        run_thin(tiny_set, tmp_path / "old")
+    result, _ = run_thin(tiny_set, tmp_path / "old", **settings)
+    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
+        whole.checkpoint)
+
+
+def test_keys_that_an_earlier_version_pooled_otherwise_are_refused(
+        tiny_set, tmp_path):
+    """res4 is 3x3 at 40 pixels, and 2x2 at 28, where both do the same."""
+    for size in (40, 28):
+        folder, settings = tmp_path / str(size), dict(
+            block="paper", sub_sample=True, image_size=size)
+        run_thin(tiny_set, folder, max_steps=1, **settings)
+        make_earlier(folder, 1)
+        if size == 40:
+            with pytest.raises(UserError, match="odd maps .res4.") as error:
+                run_thin(tiny_set, folder, max_steps=2, **settings)
+            assert "\n" not in str(error.value)
+        else:
+            run_thin(tiny_set, folder, max_steps=2, **settings)
 
 
 def test_a_checkpoint_of_other_variables_is_refused(tiny_set, finished):

@@ -189,7 +189,8 @@ def _check_answers(compared, path, count):
         raise UserError(
             "The file must answer as the network does; logits differ by {:.2g}"
             " (the largest is {:.2g}), {} of {} classes are others; {!r} is as "
-            "it was. Are the weights finite? Else train anew with --scale."
+            "it was. Are the weights finite? Else train anew with "
+            "--block pre_norm_cosine."
             .format(compared.difference, compared.largest, compared.flips,
                     count, path))
 

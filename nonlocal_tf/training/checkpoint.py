@@ -14,6 +14,7 @@ import shutil
 import tensorflow as tf
 
 from nonlocal_tf import storage
+from nonlocal_tf.architecture import map_sides
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.checkpoint_files import (
     ENDINGS,
@@ -129,15 +130,30 @@ def read_note(prefix, remedy):
         number = re.search(r"-(\d+)$", prefix)
         if number and note["step"] != int(number.group(1)):
             raise ValueError("it is of step {}".format(note["step"]))
+        dict(**note["fixed"]), dict(**note["config"])
+        Progress(**note["progress"])
+        _check_pooling(path, note)
         for part, earlier in (("fixed", _EARLIER), (
                 "config", {"block": "paper"})):
             note[part] = dict(earlier, **note[part])
-        Progress(**note["progress"])
         return note
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "A checkpoint needs its own JSON file; {!r}: {}. {}".format(
                 path, storage.gist(error), remedy))
+
+
+def _check_pooling(path, note):
+    """Versions without --block gave an odd rest a key of its own."""
+    config = note["config"]
+    odd = [stage for stage, side in map_sides(config["image_size"]).items()
+           if side > 1 and side % 2 and stage in str(note["fixed"].get(
+               "non_local"))]
+    if config.get("sub_sample") and "block" not in config and odd:
+        raise UserError(
+            "{!r} is of an earlier version, which pooled keys of odd maps ({}) "
+            "in another way, so that its weights do not fit. Train anew, or "
+            "go on with that version.".format(path, ", ".join(odd)))
 
 
 def restore(session, saver, variables, prefix, remedy, exact):

@@ -108,8 +108,9 @@ class TrainGraph:
         self.totals = platform.sum_over_ranks(tf.concat(
             [[loss / platform.size, correct], self.wishes], 0))
         with tf.control_dependencies(updates):
-            applied = optimizer.apply_gradients(zip(
-                gradients, [variable for _, variable in pairs]))
+            # A list: the adapter's loss scale walks over it twice.
+            applied = optimizer.apply_gradients(list(zip(
+                gradients, [variable for _, variable in pairs])))
         # A step that a loss scale skips is one nevertheless: the next has
         # other images. `totals` is read before what was kept is cleared.
         done = [applied, self.totals] if self._kept else [applied]
