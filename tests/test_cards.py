@@ -125,6 +125,18 @@ def test_the_metrics_are_of_all_ranks(both):
     assert accuracies[0] == accuracies[1]
 
 
+@pytest.mark.skipif(not ascend.ADAPTER.endswith("tf1"), reason="npu_device "
+                    "has no loss scale for graphs")
+def test_a_loss_scale_is_one_for_both_ranks(tiny_set, tmp_path):
+    """The adapter has to know that there are several."""
+    (first, second), _ = run_both(
+        tmp_path, "--data_url", tiny_set, "--train_url", "out", "--max_steps",
+        "2", "--loss_scale", "dynamic", "--loss_scale_value", "1024")
+    assert first["global_step"] == 2
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], name)
+
+
 def write_paired_set(folder):
     """Both ranks' parts of each step of epoch 1: 8 images, other labels.
 

@@ -9,11 +9,11 @@ import math
 import numpy as np
 
 _SHIFT = 2.0                    # pixels, at most
-_ANGLE = math.radians(12.0)     # at most
-_SCALE = math.log(1.15)         # at most, either way
+_ANGLE = math.radians(10.0)     # at most
+_SCALE = math.log(1.1)         # at most, either way
 # Elastic distortion (Simard et al., ICDAR 2003): normal numbers on a grid,
 # smoothed over the image; pixels, standard deviation.
-_GRID, _BEND = 6, 1.2
+_GRID, _BEND = 6, 0.7
 
 
 def augmented(images, seed, epoch, indices):
