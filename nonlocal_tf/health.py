@@ -93,11 +93,16 @@ def table(rows, images, instantiation):
     return lines
 
 
-def warnings(rows):
-    """One line for the blocks that are dead, one for scores beyond fp16."""
+def warnings(rows, instantiation):
+    """One line for the blocks that are dead, one for scores beyond fp16.
+
+    ReLU(a_i + b_j) is largest at the same key for every query, so that a
+    concatenation is judged by its entropy alone.
+    """
+    least = 0.0 if instantiation == "concatenation" else (
+        _LEAST_QUERY_DEPENDENCE)
     dead = [row["block"] for row in rows if row["entropy"] is not None and (
-        row["entropy"] < _LEAST_ENTROPY
-        or row["query_dependence"] < _LEAST_QUERY_DEPENDENCE)]
+        row["entropy"] < _LEAST_ENTROPY or row["query_dependence"] < least)]
     large = [row["block"] for row in rows
              if row["largest_score"] > FP16_LARGEST]
     lines = []

@@ -75,13 +75,24 @@ def test_one_key_for_all_queries_is_dead():
     np.testing.assert_allclose(found[:, :3], [[0, 1, 0]] * 2, atol=1e-5)
     assert found[0, 3] == 4 * 200 ** 2
     rows = health.summary(["res3/0"], found[None])
-    dead, large = health.warnings(rows)
+    dead, large = health.warnings(rows, "gaussian")
     assert "dead in res3/0" in dead and "65504 in res3/0" in large
 
 
 def test_equal_keys_have_entropy_1_and_no_query_dependence():
     found, _, _ = measured(np.ones((1, 3, 3, 4), np.float32))
     np.testing.assert_allclose(found, [[1, 1 / 9, 0, found[0, 3]]], rtol=1e-5)
+
+
+def test_a_concatenation_is_not_judged_by_its_strongest_key():
+    """ReLU(a_i + b_j) is largest at the largest b_j, whatever the query."""
+    x = np.random.RandomState(0).randn(4, 3, 4, 6).astype(np.float32)
+    found, _, _ = measured(x, instantiation="concatenation")
+    rows = health.summary(["res3/0"], found[None])
+    assert health.warnings(rows, "concatenation") == []
+    rows[0]["query_dependence"] = 0.0
+    assert health.warnings(rows, "concatenation") == []
+    assert len(health.warnings(rows, "embedded_gaussian")) == 1
 
 
 def test_rows_without_any_weight_are_dead():
@@ -93,14 +104,15 @@ def test_rows_without_any_weight_are_dead():
         block(tf.constant(x), is_training=False, watch=watched)
         found = session.run(health.measure(watched))
     np.testing.assert_array_equal(found, [[[0, 0, 0, 0]]])
-    assert len(health.warnings(health.summary(["res3/0"], found))) == 1
+    assert len(health.warnings(
+        health.summary(["res3/0"], found), "dot_product")) == 1
 
 
 def test_a_map_of_one_position_has_neither_entropy_nor_warning():
     found, _, _ = measured(np.ones((3, 1, 1, 4), np.float32))
     row, = health.summary(["res4/5"], found[None])
     assert row["entropy"] is None and row["query_dependence"] is None
-    assert health.warnings([row]) == []
+    assert health.warnings([row], "gaussian") == []
     assert health.table([row], 3, "gaussian")[2].split()[:3] == [
         "res4/5", "-", "1.000"]
     json.dumps(row, allow_nan=False)

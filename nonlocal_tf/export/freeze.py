@@ -261,7 +261,7 @@ def _report(path, frozen, samples, flags, config):
         block_names(config.placement()), frozen.attention)
     for line in health.table(
             rows, frozen.attention.shape[1], config.instantiation) + (
-                health.warnings(rows)):
+                health.warnings(rows, config.instantiation)):
         say(line)
 
 

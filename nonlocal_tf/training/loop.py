@@ -350,7 +350,8 @@ class _Run:
             test_seconds=tested.seconds)
         self.report.line(messages.tested(
             tested, self.progress.images_per_second()))
-        for line in health.warnings(self.attention):
+        for line in health.warnings(
+                self.attention, self.config.instantiation):
             self.report.line(line)
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
