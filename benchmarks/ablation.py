@@ -59,13 +59,14 @@ def main(arguments):
         flags = parser.parse(own)
         rows = _named(flags.rows)
         config = _config(trainer)
+        settings = _settings(config)
         task = _task(flags.task)
         for seed in flags.seeds:
             for row in rows:
-                code = _run(flags, task, config, row, seed)
+                code = _run(flags, task, config, settings, row, seed)
                 if code:
                     return code
-        _print(flags, config, rows)
+        _print(flags, settings, rows)
         return 0
 
     return command.run("benchmarks.ablation", act)
@@ -138,10 +139,10 @@ def _train(config):
         "attention")}
 
 
-def _run(flags, task, config, row, seed):
+def _run(flags, task, config, settings, row, seed):
     """Makes one run, unless its line is there; returns an exit code."""
     import dataclasses
-    key = _key(flags, config, row, seed)
+    key = _key(flags, settings, row, seed)
     if any(each["key"] == key for each in _records(flags.output)):
         return 0
     folder = re.sub(r"[^A-Za-z0-9.]+", "_", key)
@@ -160,22 +161,24 @@ def _run(flags, task, config, row, seed):
     return code
 
 
-def _key(flags, config, row, seed):
+def _key(flags, settings, row, seed):
     """What tells a run from others."""
-    return " ".join([flags.task, _settings(config), row, "seed",
-                     str(seed)]).replace("  ", " ")
+    return " ".join([flags.task, settings, row, "seed", str(seed)])
 
 
 def _settings(config):
-    """The settings that decide on a result, where not the default."""
+    """What decides on a result: settings where not the default; the data."""
+    from nonlocal_tf.data import datasets
     from nonlocal_tf.training.config import TrainConfig
     default = TrainConfig().as_dict()
-    return " ".join(
+    data = datasets.load(
+        config.dataset, config.data_folder(), config.mirrors())
+    return " ".join([
         "--{} {}".format(name, value)
         for name, value in sorted(config.as_dict().items())
         if value != default[name] and name not in (
             "train_url", "data_url", "threads", "seed", "log_steps",
-            "checkpoint_seconds"))
+            "checkpoint_seconds")] + ["data", datasets.fingerprint(data)])
 
 
 def _records(path):
@@ -185,14 +188,14 @@ def _records(path):
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-def _print(flags, config, rows):
+def _print(flags, settings, rows):
     """Means over the seeds, and the extremes."""
     records = {record["key"]: record for record in _records(flags.output)}
     say("{}, {}: test accuracy, mean [least..most] of seeds {}".format(
-        flags.task, _settings(config) or "default settings",
+        flags.task, settings,
         ",".join(map(str, flags.seeds))))
     for row in rows:
-        found = [records[_key(flags, config, row, seed)]
+        found = [records[_key(flags, settings, row, seed)]
                  for seed in flags.seeds]
         rates = [100 * each["test_accuracy"] for each in found]
         say("{:20} {:6.2f} % [{:.2f}..{:.2f}]{}".format(

@@ -38,15 +38,14 @@ def train(config):
 
     Args:
       config: a `TrainConfig`: dataset, epoch, batch_size, learning_rate,
-        lr_schedule, seed; non_local "0" for none or "1" for a block of
+        lr_schedule, seed; non_local "0" for no block, else for one of
         instantiation, block, scale, sub_sample, inner_ratio.
     Raises:
-      UserError: non_local is another.
+      UserError: a setting that it would ignore.
     """
-    if config.non_local not in ("0", "1"):
-        raise UserError("--task pairs has 0 or 1 block; got --non_local {!r}. "
-                        "Name rows with 0 blocks or 1 block.".format(
-                            config.non_local))
+    if config.augment or config.max_steps or config.precision != "float32":
+        raise UserError("--task pairs has neither --augment nor --max_steps "
+                        "nor another --precision. Leave them out.")
     data = datasets.load(config.dataset, config.data_folder(), config.mirrors())
     test = pairs(data.test_images, data.test_labels, _TEST_PAIRS,
                  np.random.RandomState([config.seed, 0, 1]))
@@ -86,7 +85,7 @@ def pairs(images, labels, count, random):
       count: of the pairs.
       random: a `numpy.random.RandomState`.
     Returns:
-      uint8 [count, 112, 112, 1], and int32 [count]: 1 for one class.
+      uint8 [count, 32, 112, 1], and int32 [count]: 1 for one class.
     """
     height, width = CANVAS
     canvases = np.zeros((count, height, width, 1), np.uint8)

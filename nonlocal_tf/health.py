@@ -41,6 +41,8 @@ def measure(watched):
 def _of_block(block, queries, keys):
     n, m = queries.shape.as_list()[1], keys.shape.as_list()[1]
     stride = -(-4 * SAMPLES * n * m // _BYTES)
+    while math.gcd(stride, n) > 1:              # else of some columns alone
+        stride += 1
     scores, affinity = block.compare(
         queries[:SAMPLES, ::stride], keys[:SAMPLES])        # [B, n, M]
     weights = tf.abs(affinity)
@@ -66,13 +68,13 @@ def summary(names, measured):
       measured: [blocks, images, 4], by `measure`.
     Returns:
       A list of dicts: block, entropy, largest_weight and query_dependence as
-      means over the images (None where not defined), largest_score.
+      means over the images, largest_score; None for what is not finite.
     """
     rows = []
     for name, values in zip(names, np.asarray(measured, np.float64)):
         found = np.append(values[:, :3].mean(0), values[:, 3].max())
         rows.append(dict({"block": name}, **{
-            key: None if math.isnan(value) else float(value)
+            key: float(value) if math.isfinite(value) else None
             for key, value in zip(_MEASURES, found)}))
     return rows
 
@@ -87,13 +89,14 @@ def table(rows, images, instantiation):
              "  block    entropy  largest weight  query dependence  "
              "largest score"]
     for row in rows:
-        lines.append("  {:8} {:>7}  {:>14}  {:>16}  {:>13.4g}".format(
-            row["block"], *["-" if row[key] is None else "{:.3f}".format(
-                row[key]) for key in _MEASURES[:3]], row["largest_score"]))
+        lines.append("  {:8} {:>7}  {:>14}  {:>16}  {:>13}".format(
+            row["block"], *["-" if row[key] is None else form.format(row[key])
+                            for key, form in zip(
+                                _MEASURES, ["{:.3f}"] * 3 + ["{:.4g}"])]))
     return lines
 
 
-def warnings(rows, instantiation):
+def warnings(rows, instantiation, block):
     """One line for the blocks that are dead, one for scores beyond fp16.
 
     ReLU(a_i + b_j) is largest at the same key for every query, so that a
@@ -103,20 +106,20 @@ def warnings(rows, instantiation):
         _LEAST_QUERY_DEPENDENCE)
     dead = [row["block"] for row in rows if row["entropy"] is not None and (
         row["entropy"] < _LEAST_ENTROPY or row["query_dependence"] < least)]
-    large = [row["block"] for row in rows
-             if row["largest_score"] > FP16_LARGEST]
+    large = [row["block"] for row in rows if row["largest_score"] is None
+             or row["largest_score"] > FP16_LARGEST]
+    remedy = "Lower --learning_rate." if block == "pre_norm_cosine" else (
+        "Train with --block pre_norm_cosine or a lower --learning_rate.")
     lines = []
     if dead:
         lines.append(
             "WARNING: attention is dead in {} (entropy below {} or query "
             "dependence below {}): queries take one key each, or all "
-            "the same one. Train with --block pre_norm_cosine or a lower "
-            "--learning_rate.".format(
-                ", ".join(dead), _LEAST_ENTROPY, _LEAST_QUERY_DEPENDENCE))
+            "the same one. {}".format(", ".join(
+                dead), _LEAST_ENTROPY, _LEAST_QUERY_DEPENDENCE, remedy))
     if large:
         lines.append(
             "WARNING: scores are beyond fp16's {:.0f} in {}: where they are "
-            "computed in fp16, as by allow_mix_precision, they overflow. Train "
-            "with --block pre_norm_cosine or a lower --learning_rate.".format(
-                FP16_LARGEST, ", ".join(large)))
+            "computed in fp16, as by allow_mix_precision, they overflow. {}"
+            .format(FP16_LARGEST, ", ".join(large), remedy))
     return lines

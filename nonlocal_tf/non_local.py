@@ -21,8 +21,8 @@ tf1 = tf.compat.v1
 # Start of theta, phi and g in the authors' released code. He's would make the
 # scores of a ResNet's large activations so wide that the softmax is one-hot.
 EMBEDDING_STDDEV = 0.01
-# Of `cosine`: the log of how often a key whose cosine is 1 outweighs all M
-# others together, where theirs is -1: 90 times, so 98.9 % at most.
+# Of `cosine`: a key whose cosine is 1 outweighs all M - 1 others, where theirs
+# is -1, by exp(4.5) M / (M - 1): 98.9 % of many keys, 99.2 % of four.
 _COSINE_MARGIN = 4.5
 
 
@@ -58,8 +58,9 @@ class NonLocalBlock(tf.Module):
         arXiv:1603.05027 has it; the sum is with x itself. Not in the paper.
       cosine: compare directions, not lengths: cos(theta_i, phi_j) in place
         of their product, times (log M + 4.5) / 2, so that no key of a softmax
-        takes more than 98.9 %. Scores are bounded whatever the weights; see
-        arXiv:2010.04245, whose factor learns. Not for `concatenation`.
+        takes more than 98.9 % of many keys, or 99.2 % of four. Scores are
+        bounded whatever the weights are; see arXiv:2010.04245, whose factor
+        learns. `concatenation` has no product and stays as it is.
       out_bias: whether `out` has a bias; mmaction2 and MindSpore: no.
       norm: after `out`: "batch"; "affine", a batch norm that is frozen to a
         scale and a shift; or None.
@@ -95,8 +96,11 @@ class NonLocalBlock(tf.Module):
         if zero_start == "gamma" and norm != "batch":
             raise ValueError("zero_start=\"gamma\" needs norm=\"batch\", not "
                              "{!r}; give \"kernel\" or None".format(norm))
-        if cosine and scale:
+        if cosine and scale and instantiation != "concatenation":
             raise ValueError("scale and cosine exclude each other")
+        if not isinstance(sub_sample, (bool, list, tuple)):
+            raise ValueError("sub_sample must be True, False or a window for "
+                             "each axis, not {!r}".format(sub_sample))
         windows = () if isinstance(sub_sample, bool) else tuple(sub_sample)
         for size in (channels, inner_channels) + windows + (
                 () if group_frames is None else (group_frames,)):
@@ -173,7 +177,8 @@ class NonLocalBlock(tf.Module):
         windows = self._windows(rank)
         with self.name_scope:
             images, frames = _as_images(x)
-            frames = self._group(x, frames)
+            if self.group_frames is not None:
+                images, frames = self._group(x, images, frames)
             queries, keys, values = self._embed(
                 images if self.pre_norm is None else
                 self.pre_norm(images, is_training=is_training),
@@ -204,16 +209,19 @@ class NonLocalBlock(tf.Module):
             return (1,) + windows + (1,)        # [B, T, 1, C], as images are
         return (1,) * (5 - rank) + windows
 
-    def _group(self, x, frames):
-        """The number of frames in which positions attend."""
-        if self.group_frames is None:
-            return frames
-        if x.shape.rank != 5 or isinstance(frames, int) and (
-                frames % self.group_frames):
+    def _group(self, x, images, frames):
+        """The images, and the frames in which their positions attend."""
+        size = self.group_frames
+        if x.shape.rank != 5 or isinstance(frames, int) and frames % size:
             raise ValueError("group_frames needs [B, T, H, W, C] with a "
                              "multiple of {} frames, not {}".format(
-                                 self.group_frames, x.shape))
-        return self.group_frames
+                                 size, x.shape))
+        if not isinstance(frames, int):         # else two clips would mix
+            with tf.control_dependencies([tf1.assert_equal(
+                    frames % size, 0, message="T must be a multiple of "
+                    "group_frames")]):
+                images = tf.identity(images)
+        return images, size
 
     def _embed(self, images, frames, windows):
         """Tokens of the queries, keys and values: theta, phi (or x), g."""
@@ -322,9 +330,9 @@ def _check_choice(name, value, choices):
 
 def _unit(x, factor=1.0):
     """Vectors [B, N, A] of length 1 times a factor, computed in float32."""
-    squares = tf.square(tf.cast(x, tf.float32))
-    length = tf.reduce_sum(squares, 2, keepdims=True)
-    return x * tf.cast(factor * tf.math.rsqrt(length + 1e-6), x.dtype)
+    wide = tf.cast(x, tf.float32)
+    length = tf.reduce_sum(tf.square(wide), 2, keepdims=True)
+    return tf.cast(wide * (factor * tf.math.rsqrt(length + 1e-6)), x.dtype)
 
 
 def _cosine_factor(keys):

@@ -107,14 +107,15 @@ def _class(classes, half):
 
 def test_the_shallow_network_learns_and_has_a_block_where_asked(tmp_path):
     pytest.importorskip("sklearn")
-    for non_local, blocks in (("0", 0), ("1", 1)):
+    for settings, blocks in ((dict(non_local="0"), 0), (dict(
+            instantiation="gaussian"), 1)):
         code, figures = pairs.train(TrainConfig(
             dataset="digits", data_url=str(tmp_path), epoch=1, batch_size=4,
-            micro_batch="4", non_local=non_local))
+            micro_batch="4", **settings))
         assert code == 0 and 0 <= figures["test_accuracy"] <= 1
         assert len(figures["attention"]) == blocks
 
 
-def test_pairs_take_one_block_or_none(tmp_path):
-    with pytest.raises(UserError, match="0 or 1"):
-        pairs.train(TrainConfig(non_local="5", data_url=str(tmp_path)))
+def test_pairs_refuse_what_they_would_ignore(tmp_path):
+    with pytest.raises(UserError, match="neither --augment"):
+        pairs.train(TrainConfig(augment=True, data_url=str(tmp_path)))

@@ -17,7 +17,7 @@ from support import (
 )
 
 from nonlocal_tf.architecture import INSTANTIATIONS
-from nonlocal_tf.non_local import NonLocalBlock
+from nonlocal_tf.non_local import NonLocalBlock, _unit
 
 SHAPES = {3: (2, 5, 6), 4: (2, 3, 5, 6), 5: (2, 3, 3, 5, 6)}
 INNER = 4
@@ -178,6 +178,26 @@ def test_groups_of_frames_attend_within_themselves():
         z.reshape(groups.shape),
         paper_block(groups, weights, "embedded_gaussian")[0],
         rtol=1e-4, atol=1e-5)
+
+
+def test_groups_of_an_unknown_number_of_frames_do_not_mix_clips():
+    with graph_session() as session:
+        block = NonLocalBlock(6, INNER, group_frames=4)
+        set_values(session, random_values(block.variables, 1))
+        fed = tf1.placeholder(tf.float32, [None, None, 3, 4, 6])
+        z = block(fed, is_training=False)
+        session.run(z, {fed: random_input((2, 8, 3, 4, 6))})
+        with pytest.raises(tf.errors.InvalidArgumentError, match="multiple"):
+            session.run(z, {fed: random_input((2, 6, 3, 4, 6))})
+
+
+def test_a_cosine_is_computed_in_float32_and_so_is_its_gradient():
+    """dy . x of 256 numbers is beyond float16's 65504."""
+    with graph_session() as session:
+        x = tf.constant(np.full((1, 1, 256), 30, np.float16))
+        gradient, = tf1.gradients(_unit(x), x, tf.cast(
+            tf.fill([1, 1, 256], 32.0), tf.float16))
+        assert np.isfinite(session.run(gradient)).all()
 
 
 def test_a_cosine_leaves_no_key_more_than_its_share():
@@ -428,7 +448,7 @@ def test_eager_equals_the_graph():
     (dict(inner_channels=0), "positive"), (dict(norm="layer"), "affine"),
     (dict(sub_sample=(2, 0)), "positive"), (dict(group_frames=0), "positive"),
     (dict(norm=None), "zero_start"), (dict(zero_start="bias"), "kernel"),
-    (dict(scale=True, cosine=True), "exclude")])
+    (dict(scale=True, cosine=True), "exclude"), (dict(sub_sample=2), "True")])
 def test_bad_settings_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         NonLocalBlock(6, **settings)

@@ -257,11 +257,16 @@ def _report(path, frozen, samples, flags, config):
         scoring.say_rows(compared.classes, samples.labels)
         say("accuracy {:.2%} ({} of {} test images)".format(
             right / len(samples.labels), right, len(samples.labels)))
+        _say_attention(frozen, config)
+
+
+def _say_attention(frozen, config):
     rows = health.summary(
         block_names(config.placement()), frozen.attention)
     for line in health.table(
-            rows, frozen.attention.shape[1], config.instantiation) + (
-                health.warnings(rows, config.instantiation)):
+            rows, frozen.attention.shape[1], config.instantiation):
+        say(line)
+    for line in health.warnings(rows, config.instantiation, config.block):
         say(line)
 
 

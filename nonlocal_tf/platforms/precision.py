@@ -49,8 +49,9 @@ def _check_processor(precision):
     if os.environ.get(ONEDNN, default).lower() in ("0", "false"):
         raise _refused(precision, "oneDNN is off; " + (
             "set {}=1 before TensorFlow is imported".format(ONEDNN)
-            if machine.is_intel() else "TensorFlow {} may crash with it on "
-            "this processor".format(tf.__version__)))
+            if default == "1" or machine.is_intel() else
+            "TensorFlow {} may crash with it on this processor".format(
+                tf.__version__)))
 
 
 def _try(dtype):

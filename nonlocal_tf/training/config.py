@@ -202,7 +202,8 @@ class TrainConfig:
         if self.num_gpus not in (0, 1):
             raise _bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
-        if self.scale and BLOCKS[self.block].get("cosine"):
+        if self.scale and BLOCKS[self.block].get("cosine") and (
+                self.instantiation != "concatenation"):
             raise _bad("scale", "left out where --block has cosines (give "
                        "--block paper or pre_norm)", self.scale)
         self.placement()

@@ -44,7 +44,9 @@ def evaluate(session, graph, data, batch_size, platform, go_on):
     began = time.monotonic()
     session.run(graph.average_statistics)       # each process has its own
     share = slice(platform.rank, None, platform.size)
-    loss_sum, correct, done, attention = 0.0, 0, 0, []
+    loss_sum, correct, done = 0.0, 0, 0
+    blocks, _, measures = graph.attention.shape.as_list()
+    attention = [np.zeros([blocks, 0, measures])]   # a share may be empty
     for images, labels, valid in batches.test_batches(
             data.test_images[share], data.test_labels[share], batch_size):
         if not go_on(done * platform.size):

@@ -342,8 +342,9 @@ class _Run:
     def _end_epoch(self, tested):
         """Reports an epoch with its test and moves on to the next."""
         accuracy = tested.accuracy()
-        self.attention = health.summary(
-            block_names(self.config.placement()), tested.attention)
+        if self.platform.rank == 0:
+            self.attention = health.summary(
+                block_names(self.config.placement()), tested.attention)
         self._report_epoch(
             complete=True, attention=self.attention, test_loss=tested.loss,
             test_images=tested.images, test_accuracy=accuracy,
@@ -351,7 +352,8 @@ class _Run:
         self.report.line(messages.tested(
             tested, self.progress.images_per_second()))
         for line in health.warnings(
-                self.attention, self.config.instantiation):
+                self.attention, self.config.instantiation,
+                self.config.block):
             self.report.line(line)
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)

@@ -127,26 +127,29 @@ def _non_local(config, part_size, name, side, channels):
     products = (embedded + 1) * channels * inner * n
     weights = (embedded + 1) * channels * inner + embedded * inner
     weights += 3 * channels                         # out's bias, norm
-    extra = BLOCKS[config.block]
+    extra, wide = BLOCKS[config.block], 0
     if extra.get("pre_norm"):
         kept += channels * n
         weights += 2 * channels
     if extra.get("cosine") and form != "concatenation":
         kept += compared * (n + m)
+        if config.precision != "float32":       # else the same
+            wide = compared * (n + m)
     pairs = n * m * (compared + inner)
     if form == "concatenation":
         pairs = n * m * inner
         weights += 2 * inner
     if form == "dot_product" and linear_is_cheaper(inner, n, m):
         pairs = (n + m) * inner ** 2
-        return Layer(name, kept + inner ** 2, 0, 2 * (products + pairs),
+        return Layer(name, kept + inner ** 2, wide, 2 * (products + pairs),
                      weights)
     limit = config.affinity_limit()
     whole = n * m if limit is None or 4 * n * m * part_size <= limit else 0
     softmax = whole if "gaussian" in form else 0
     if not softmax or config.precision != "float32":    # else the same
         kept += 2 * whole if form == "concatenation" else whole
-    return Layer(name, kept, softmax, 2 * (products + pairs), weights, whole)
+    return Layer(name, kept, softmax + wide, 2 * (products + pairs), weights,
+                 whole)
 
 
 def _halved(side):
