@@ -59,7 +59,6 @@ class Frozen(NamedTuple):
     sha256: str
     folded: int                         # batch norms that are gone
     compared: Comparison
-    attention: np.ndarray               # see `health.measure`
 
 
 def freeze(flags):
@@ -86,8 +85,11 @@ def freeze(flags):
                 flags.with_probabilities)
             graph.restore(session, found.prefix)
             storage.make_folder(os.path.dirname(path) or ".", "--output")
-            frozen = _write(session, graph, path, samples.images)
+            live, attention = _live(session, graph, samples.images)
+            frozen = _write(session, graph, path, samples.images, live)
         _report(path, frozen, samples, flags, config)
+        if samples.labels is not None:
+            _say_attention(attention, config)
         if flags.check_fp16:
             _report_fp16(frozen, samples)
     except (OSError, MemoryError, tf.errors.OpError) as error:
@@ -139,20 +141,17 @@ def _samples(flags, source, image_size):
     return Samples(images[:count], labels[:count])
 
 
-def _write(session, graph, path, images):
+def _write(session, graph, path, images, live):
     """Writes, reads back and compares; returns a `Frozen`."""
     names = [operation.name for operation in graph.outputs]
-    live, attention = _live(session, graph, images)
     plain = fold.freeze(session, graph.outputs)
     folded, count = fold.fold_batch_norm(plain, names)
     with storage.replacing(path) as file:
-        frozen = _write_once(
-            file, path, folded, count, live, images, attention)
+        frozen = _write_once(file, path, folded, count, live, images)
         compared = frozen.compared
         if compared.flips or not compared.difference <= TOLERANCE:
             # The plain graph has the network's own operations.
-            frozen = _write_once(
-                file, path, plain, 0, live, images, attention)
+            frozen = _write_once(file, path, plain, 0, live, images)
             _check_answers(frozen.compared, path, len(images))
         _check_for_atc(frozen.graph_def, names)
     return frozen
@@ -170,7 +169,7 @@ def _live(session, graph, images):
         attention, 1)[:, :health.SAMPLES]
 
 
-def _write_once(file, path, graph_def, folded, live, images, attention):
+def _write_once(file, path, graph_def, folded, live, images):
     """Replaces the content of `file` and compares what it then holds."""
     file.seek(0)
     file.truncate()
@@ -179,7 +178,7 @@ def _write_once(file, path, graph_def, folded, live, images, attention):
     data = file.read()
     again = graphdef.parse(data, path)
     return Frozen(again, len(data), hashlib.sha256(data).hexdigest(), folded,
-                  _compare(again, live, images), attention)
+                  _compare(again, live, images))
 
 
 def _check_answers(compared, path, count):
@@ -257,14 +256,13 @@ def _report(path, frozen, samples, flags, config):
         scoring.say_rows(compared.classes, samples.labels)
         say("accuracy {:.2%} ({} of {} test images)".format(
             right / len(samples.labels), right, len(samples.labels)))
-        _say_attention(frozen, config)
 
 
-def _say_attention(frozen, config):
-    rows = health.summary(
-        block_names(config.placement()), frozen.attention)
+def _say_attention(attention, config):
+    """What `health.measure` found, as the trainer says it."""
+    rows = health.summary(block_names(config.placement()), attention)
     for line in health.table(
-            rows, frozen.attention.shape[1], config.instantiation):
+            rows, attention.shape[1], config.instantiation):
         say(line)
     for line in health.warnings(rows, config.instantiation, config.block):
         say(line)
