@@ -110,7 +110,7 @@ def _config(arguments):
     from nonlocal_tf.training.command import tune
     from nonlocal_tf.training.flags import parse_flags
     config = parse_flags(arguments, "benchmarks.ablation", "")
-    tune(config, os.environ)
+    tune(os.environ)
     return config
 
 

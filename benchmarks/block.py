@@ -13,6 +13,7 @@ process of its own over what it had before the first run.
 """
 
 import argparse
+import json
 import sys
 
 from benchmarks import common, inputs, memory
@@ -23,6 +24,8 @@ from nonlocal_tf.errors import UserError
 PLAIN, CHUNKED, PYTORCH = "plain", "chunked", "PyTorch"
 CONTENDERS = (PLAIN, CHUNKED, PYTORCH)
 LINEAR = 1.1                    # target: exponent of what is linear, at most
+_RUNS = 2
+_SMALL = 4                      # side of the map that warms up
 DEARER = 1.1                    # target: time of chunked over plain, at most
 
 COLUMNS = [
@@ -36,6 +39,9 @@ COLUMNS = [
 
 def main(arguments):
     """Runs the benchmark by its command line; returns the exit code."""
+    if arguments[:1] == [memory.PEAK]:
+        print(_peak(argparse.Namespace(**json.loads(arguments[1]))))
+        return 0
     return common.main("block", __doc__, arguments, _add_flags, _measure)
 
 
@@ -107,13 +113,28 @@ def _rows(flags, form, side):
     for name in names:
         row = {"contender": name, "positions": side * side,
                "seconds": common.figure(seconds[name]),
-               "peak_bytes": memory.of_block(flags, form, side, name)}
+               "peak_bytes": memory.of_process("benchmarks.block", dict(
+                   vars(flags), form=form, side=side, contender=name))}
         for key, other in (("time_ratio_to_pytorch", PYTORCH),
                            ("time_ratio_to_plain", PLAIN)):
             if other in seconds:
                 row[key] = common.ratio(seconds[name], seconds[other])
         rows.append(row)
     return rows
+
+
+def _peak(flags):
+    """Bytes that the runs of a block take at their peak."""
+    small, step = [make_step(flags, flags.form, side, flags.contender)
+                   for side in (_SMALL, flags.side)]
+    for _ in range(_RUNS):              # code, thread pools, small buffers
+        small()
+
+    def runs():
+        for _ in range(_RUNS):          # the second one meets used memory
+            step()
+
+    return memory.peak(runs)
 
 
 def make_step(flags, form, side, name):

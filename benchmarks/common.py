@@ -15,7 +15,6 @@ from nonlocal_tf import command
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.command import tune
-from nonlocal_tf.training.config import TrainConfig
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join(ROOT, "benchmarks", "results")
@@ -271,7 +270,7 @@ def main(name, description, arguments, add_flags, measure):
             if variable == "CUDA_VISIBLE_DEVICES":
                 os.environ[variable] = value
             os.environ.setdefault(variable, value)
-        tune(TrainConfig(), os.environ)
+        tune(os.environ)
         report = Report(name, flags, arguments)
         try:
             wrong = measure(flags, report)

@@ -1,9 +1,5 @@
-"""The highest resident memory of a block's runs, in a process of its own.
+"""The highest resident memory of something, in a process of its own."""
 
-`benchmarks.block` starts it; it prints a number of bytes.
-"""
-
-import argparse
 import json
 import subprocess
 import sys
@@ -12,29 +8,24 @@ from benchmarks import common
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import machine
 
-_RUNS = 2                               # the second one meets used memory
-_SMALL = 4                              # side of the map that warms up
+PEAK = "--peak"                         # then settings, as JSON
 
 
-def of_block(flags, form, side, contender):
-    """Bytes that the runs of a block take at their peak.
+def of_process(module, settings):
+    """Bytes that `python -m module --peak SETTINGS` prints.
 
-    Args:
-      flags: of `benchmarks.block`.
-      form, side, contender: which block.
     Raises:
       UserError: the process failed.
     """
-    settings = dict(vars(flags), form=form, side=side, contender=contender)
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", json.dumps(settings)],
+        [sys.executable, "-m", module, PEAK, json.dumps(settings)],
         cwd=common.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True)
     if done.returncode:
         raise UserError(
-            "{} with {} positions ({}) must fit into memory; its process "
-            "ended with {}: {}. Leave large --sizes out.".format(
-                form, side * side, contender, done.returncode,
+            "{} must fit into memory; the process of {} ended with {}: {}. "
+            "Leave large --sizes out.".format(
+                module, settings, done.returncode,
                 (done.stderr.strip().split("\n") or [""])[-1]))
     return int(done.stdout)
 
@@ -55,24 +46,3 @@ def _reset_peak():
     except OSError as error:
         raise UserError("Peak memory is read from Linux's /proc, which "
                         "refuses it: {}.".format(error))
-
-
-def main(arguments):
-    """Prints the bytes for settings in JSON; returns the exit code."""
-    from benchmarks import block
-    flags = argparse.Namespace(**json.loads(arguments[0]))
-    small, step = [block.make_step(flags, flags.form, side, flags.contender)
-                   for side in (_SMALL, flags.side)]
-    for _ in range(_RUNS):              # code, thread pools, small buffers
-        small()
-
-    def runs():
-        for _ in range(_RUNS):
-            step()
-
-    print(peak(runs))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -19,14 +19,12 @@ from nonlocal_tf import command
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import need
 from nonlocal_tf.training.command import tune
-from nonlocal_tf.training.config import TrainConfig
 
 PRECISIONS = ("float32", "bfloat16")
 INNER_RATIO = {"float32": 1.0, "bfloat16": 0.5}
 FASTER, BFLOAT16_FASTER = 1.1, 1.7      # targets: times the images/s
 SHARE = 92                              # target: per cent of matmul's rate
 OURS, PLAIN, FLOAT32 = "ours", "ours, plain", "ours, float32"
-XLA = "ours, XLA"
 PYTORCH, MATMUL = "PyTorch", "matmul"
 LOSS_SPREAD = {"float32": 1e-3, "bfloat16": 0.1}
 _LISTED = 12                            # kernels that --profile shows
@@ -56,15 +54,13 @@ def _add_flags(parser):
     common.add_network_flags(parser, image_size=224)
     parser.add_argument("--matmul_size", type=int, default=4096,
                         help="rows of the matrices (default: %(default)s)")
-    parser.add_argument("--xla", action="store_true",
-                        help="ours compiled with XLA too")
     parser.add_argument("--profile", action="store_true",
                         help="list the kernels of one step of ours by time")
 
 
 def _measure(flags, report):
     command.check_ranges(flags, ("matmul_size", 1, 10 ** 5))
-    tune(TrainConfig(xla=flags.xla), os.environ)
+    tune(os.environ)
     from benchmarks import ours
     ours.quiet()
     agree = [_Comparison(flags, report, precision).run()
@@ -96,8 +92,6 @@ class _Comparison:
     def _add_ours(self):
         from benchmarks import ours
         wanted = {OURS: {}, PLAIN: {"plain": True}}
-        if self.flags.xla:
-            wanted[XLA] = {"xla": True}
         if self.precision != "float32":
             wanted[FLOAT32] = {"precision": "float32"}
         self.values = None

@@ -84,7 +84,7 @@ def test_all_fast_paths_together_equal_the_plain_way(
         shallow, monkeypatch, form):
     """A whole step, with affinities in chunks as well."""
     monkeypatch.setattr(TrainConfig, "affinity_limit",
-                        lambda self: None if self.plain else 0)
+                        lambda self, _: None if self.plain else 0)
     monkeypatch.setattr(attention, "CHUNK_BYTES", 4 * 8 * 4)
     fast, plain = [one_step(*random_batch(8), plain=plain, instantiation=form,
                             non_local="res3:0;res4:0")

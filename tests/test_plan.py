@@ -24,7 +24,7 @@ def count_in_graph(config):
     """Operations of the products of one image, from shapes; parameters."""
     total = 0
     with tf.Graph().as_default() as graph:
-        network = make_network(config, for_training=True)
+        network = make_network(config, device="CPU")
         network(tf1.placeholder(tf.uint8, [1, 28, 28, 1]), is_training=True)
         for op in graph.get_operations():
             if op.type == "Conv2D":
@@ -115,16 +115,75 @@ def test_auto_keeps_the_size_of_the_run_that_goes_on():
     assert plan.part_size(TrainConfig(), free(48), 16) == 16
 
 
-@pytest.mark.parametrize("settings, gibibytes, earlier, words", [
-    (dict(micro_batch="64"), 6, None, "Give --micro_batch 16"),
-    (dict(), 6, 64, "Give --micro_batch 16"),
-    (dict(image_size=2048), 6, None, "Lower --image_size"),
-    (dict(batch_size=1), 1, None, "1 image of 224 pixels")])
-def test_what_cannot_fit_is_refused_in_one_line(
-        settings, gibibytes, earlier, words):
+@pytest.mark.parametrize("settings, words", [
+    (dict(image_size=2048), "Lower --image_size.*or try --micro_batch 1 "),
+    (dict(batch_size=1), "1 image of 224 pixels")])
+def test_auto_refuses_what_cannot_fit_in_one_line(settings, words):
     with pytest.raises(UserError, match=words) as caught:
-        plan.part_size(TrainConfig(**settings), free(gibibytes), earlier)
+        plan.part_size(TrainConfig(**settings), free(1))
     assert "\n" not in str(caught.value)
+
+
+class Device:
+    """A platform with so much memory, by name of the device."""
+
+    size = 1
+
+    def __init__(self, device, memory):
+        self.device, self.memory = device, lambda: memory
+
+    def session_config(self):
+        return None
+
+
+@pytest.mark.parametrize("settings, note", [
+    (dict(micro_batch="64"), None),
+    (dict(), {"config": {"micro_batch": "64"}})])
+def test_a_part_that_was_asked_for_is_tried_with_a_warning(
+        monkeypatch, settings, note):
+    monkeypatch.setattr(plan, "_rate", lambda *_: 1e12)
+    config, memory = plan.fit(
+        TrainConfig(**settings), Device("CPU", free(6)), note)
+    assert config.part_size() == 64
+    estimate, warning = plan.foretell(
+        config, Device("CPU", free(6)), memory, 9, 9, False)
+    assert "6.0 GiB free" in estimate
+    assert "64 images" in warning and "--micro_batch 16." in warning
+
+
+def test_on_a_gpu_auto_takes_the_whole_batch_and_memory_is_not_foretold(
+        monkeypatch):
+    monkeypatch.setattr(plan, "_rate", lambda *_: 1e12)
+    config, memory = plan.fit(
+        TrainConfig(image_size=2048), Device("GPU", None), None)
+    assert config.part_size() == 128
+    assert [line for line in plan.foretell(
+        config, Device("GPU", None), memory, 9, 9, False)
+        if "GiB" in line] == []
+
+
+@pytest.mark.parametrize("device, mib", [
+    ("CPU", 256), ("GPU", 2048), ("NPU", None)])
+def test_affinities_are_split_by_the_device(device, mib):
+    assert TrainConfig().affinity_limit(device) == (
+        mib and mib * 2 ** 20)
+    assert TrainConfig(affinity_mb=0).affinity_limit(device) is None
+    assert TrainConfig(affinity_mb=5).affinity_limit(device) == 5 * 2 ** 20
+
+
+def loops(device):
+    """In the graph of one block's training at 112 pixels, batch 128."""
+    with tf.Graph().as_default() as graph:
+        config = TrainConfig(image_size=112, non_local="res2:2", base_width=4)
+        network = make_network(config, device=device)
+        network(tf1.placeholder(tf.uint8, [128, 28, 28, 1]), is_training=True)
+        return sum(op.type in ("While", "StatelessWhile", "Enter")
+                   for op in graph.get_operations())
+
+
+def test_a_gpu_has_no_loop_where_a_cpu_has_one():
+    assert loops("CPU") > 0
+    assert loops("GPU") == 0
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "3", "256", "many", "", "1.5"])

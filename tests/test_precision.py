@@ -30,7 +30,7 @@ def built(kind, **settings):
     config = TrainConfig(precision=kind, image_size=28, base_width=4,
                          batch_size=4, micro_batch="4", **settings)
     with tf.Graph().as_default() as graph:
-        network = make_network(config, for_training=True)
+        network = make_network(config, device="CPU")
         logits = network(tf1.placeholder(tf.uint8, [4, 28, 28, 1]),
                          is_training=True)
         return network, logits, graph.get_operations()
@@ -80,7 +80,7 @@ def test_bfloat16_is_as_near_to_float32_as_its_8_bits(shallow):
             tf1.set_random_seed(1)
             network = make_network(TrainConfig(
                 precision=kind, image_size=28, base_width=8, micro_batch="8",
-                non_local="res4:0"), for_training=True)
+                non_local="res4:0"), device="CPU")
             logits.append(network(tf.constant(images), is_training=True))
             if kind == "float32":
                 first = network
@@ -156,7 +156,7 @@ def test_an_npu_has_its_own_flag():
 
 
 @pytest.mark.parametrize("settings", [
-    dict(xla=True), dict(threads=2),
+    dict(threads=2),
     dict(loss_scale="fixed", micro_batch="64")])
 def test_what_an_npu_cannot_do_is_refused(settings):
     with pytest.raises(UserError, match=list(settings)[-1]):
@@ -164,8 +164,7 @@ def test_what_an_npu_cannot_do_is_refused(settings):
     TrainConfig(**settings)
 
 
-def test_threads_and_xla_reach_the_session():
-    config = gpu.Platform(TrainConfig(threads=3, xla=True)).session_config()
+def test_threads_reach_the_session():
+    config = gpu.Platform(TrainConfig(threads=3)).session_config()
     assert config.intra_op_parallelism_threads == 3
     assert config.inter_op_parallelism_threads == 3
-    assert config.graph_options.optimizer_options.global_jit_level > 0

@@ -32,9 +32,9 @@ class Platform:
         self._threads = config.threads or machine.cores()
         with tf1.Session(graph=tf.Graph(),
                          config=self.session_config()) as session:
-            self._gpus = [device for device in session.list_devices()
-                          if device.device_type == "GPU"]
-        self.device = "GPU" if self._gpus else "CPU"
+            self.device = "GPU" if any(
+                device.device_type == "GPU"
+                for device in session.list_devices()) else "CPU"
         precision.check(config.precision, self.device)
 
     def session_config(self):
@@ -44,23 +44,22 @@ class Platform:
             intra_op_parallelism_threads=self._threads,
             inter_op_parallelism_threads=self._threads)
         config.gpu_options.allow_growth = True
-        if self._config.xla:
-            options = config.graph_options.optimizer_options
-            options.global_jit_level = options.ON_2
         return config
 
     def memory(self):
-        """The device's `machine.Memory`; None where that is not known."""
-        if self._gpus:
-            return machine.Memory(
-                min(gpu.memory_limit_bytes for gpu in self._gpus), 0)
+        """The CPU's `machine.Memory`; None where that is not known.
+
+        Nor of a GPU, of which the estimate was never checked.
+        """
+        if self.device == "GPU":
+            return None
         free = machine.free_memory()
         return None if free is None else machine.Memory(
             free, machine.used_memory() or 0)
 
     def peak_memory(self):
         """The most bytes that were taken so far; None if unknown."""
-        return None if self._gpus else machine.peak_memory()
+        return None if self.device == "GPU" else machine.peak_memory()
 
     def wrap_optimizer(self, optimizer):
         """The optimizer, with a loss scale where float16 needs one."""
@@ -80,7 +79,7 @@ class Platform:
 
     def describe(self):
         """The device, for the first line of a report."""
-        if self._gpus:
+        if self.device == "GPU":
             return "GPU"
         text = "CPU, {} threads".format(self._threads)
         return text + (
@@ -88,6 +87,6 @@ class Platform:
             "'tensorflow[and-cuda]'" if os.path.exists("/dev/nvidia0") else "")
 
     def verdict(self, output):
-        """What `output` (see `training.loop.train`) tells of the device."""
+        """Lines on what `output` (see `training.loop.train`) tells."""
         del output
-        return ""
+        return []

@@ -109,10 +109,10 @@ class Platform:
     def verdict(self, output):
         """Whether the adapter reported a compiled graph."""
         if COMPILED in output(COMPILED):
-            return "On the NPU: the adapter reported a compiled graph."
-        return (
+            return ["On the NPU: the adapter reported a compiled graph."]
+        return [
             "NOT SEEN: the adapter's line {!r}. If it is nowhere in the log, "
-            "this run is on the CPU: see docs/modelarts.md.".format(COMPILED))
+            "this run is on the CPU: see docs/modelarts.md.".format(COMPILED)]
 
 
 def _import_adapter():

@@ -55,6 +55,28 @@ class CheckpointFolder:
         """Steps of the whole checkpoints, ascending."""
         return steps_in(self.path)
 
+    def newest(self, resume, fixed):
+        """The note (see `save`) of the newest checkpoint; None without one.
+
+        Args:
+          resume: whether one may be there.
+          fixed: setting -> value, which it must have been made with.
+        Raises:
+          UserError: it may not be there, or is of another run or damaged.
+        """
+        steps = self.steps()
+        if not steps:
+            return None
+        prefix = self.prefix(steps[-1])
+        if not resume:
+            raise UserError(
+                "--resume=false needs a --train_url without checkpoints; {!r} "
+                "is there. Name another folder, or move {!r} away.".format(
+                    prefix, os.path.dirname(self.path)))
+        note = self.note(steps[-1])
+        check_settings(prefix, note["fixed"], fixed)
+        return note
+
     def prefix(self, step):
         """Path of a checkpoint without its endings."""
         return prefix_in(self.path, step)

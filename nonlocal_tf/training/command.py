@@ -52,11 +52,11 @@ def _parse(arguments, program, description, platform):
     from nonlocal_tf.training.flags import parse_flags  # imports NumPy
     config = parse_flags(arguments, program, description, platform)
     if config.platform == "gpu":
-        tune(config, os.environ)
+        tune(os.environ)
     return config
 
 
-def tune(config, environ):
+def tune(environ):
     """Sets what TensorFlow reads from the environment when it is imported.
 
     TensorFlow 2.5 to 2.8 have oneDNN and do not use it by themselves: 2.6.5
@@ -65,13 +65,7 @@ def tune(config, environ):
     so that their own choice is left to them; later ones have it on anyway.
 
     Args:
-      config: a `TrainConfig`.
       environ: as os.environ; what it has is kept.
     """
     if machine.is_intel():
         environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if config.xla:
-        flag = "--tf_xla_cpu_global_jit"
-        flags = environ.get("TF_XLA_FLAGS", "")
-        if flag not in flags:
-            environ["TF_XLA_FLAGS"] = (flags + " " + flag).strip()

@@ -45,9 +45,13 @@ _RANGES = (
     ("epoch", 1, 1000000), ("batch_size", 1, 1000000),
     ("image_size", 28, 4096), ("base_width", 1, 1024),
     ("max_steps", 0, 10 ** 12), ("log_steps", 1, 10 ** 9),
-    ("seed", 0, 2 ** 32 - 1), ("affinity_mb", 0, 10 ** 7),
+    ("seed", 0, 2 ** 32 - 1), ("affinity_mb", -1, 10 ** 7),
     ("threads", 0, 1024),
 )
+
+
+# By device; on an NPU, which compiles no loops here, never.
+_AFFINITY_MB = {"CPU": 256, "GPU": 2048}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,16 +133,15 @@ class TrainConfig:
         "--batchsize; gradients are summed over these parts, batch norm sees "
         "each by itself. auto: the most that fits")
     affinity_mb: int = _speed(
-        256, "MiB of pairwise affinities [B, N, M] of one block, beyond which "
-        "they are computed for some queries at a time; 0: never do that")
+        -1, "MiB of pairwise affinities [B, N, M] of one block, beyond which "
+        "they are computed for some queries at a time; 0: never do that "
+        "(default: 256 on a CPU, 2048 on a GPU)")
     plain: bool = _speed(
         False, "without this package's fast paths, which compute the same: "
         "joint convolutions, filters' gradients as matrix products, "
         "affinities in parts")
     threads: int = _speed(
         0, "of the CPU; 0: as many cores as there are, or a container grants")
-    xla: bool = _speed(
-        False, "compile with XLA; slower on the CPUs that were measured")
     platform: str = _setting(
         "gpu", "npu: Ascend, by its TensorFlow adapter; gpu: a GPU where there "
         "is one, else the CPU", choices=("gpu", "npu"), group=CLOUD)
@@ -231,9 +234,8 @@ class TrainConfig:
         if self.precision != "float32":
             raise _bad("precision", "float32 on an NPU, whose own choice is "
                        "--precision_mode", self.precision)
-        for name in ("xla", "threads"):
-            if getattr(self, name):
-                raise _bad(name, "left out on an NPU", getattr(self, name))
+        if self.threads:
+            raise _bad("threads", "left out on an NPU", self.threads)
         if self.loss_scale != "none" and self.part_size() not in (
                 None, self.batch_size):
             raise _bad("micro_batch", "auto or --batchsize with --loss_scale, "
@@ -254,11 +256,11 @@ class TrainConfig:
         """Images in memory at a time; None while that is to be chosen."""
         return None if self.micro_batch == "auto" else int(self.micro_batch)
 
-    def affinity_limit(self):
+    def affinity_limit(self, device="CPU"):
         """Bytes; see `NonLocalBlock`. None where it is never split."""
-        if self.plain or self.platform == "npu" or not self.affinity_mb:
-            return None
-        return self.affinity_mb * 2 ** 20
+        mib = self.affinity_mb if self.affinity_mb >= 0 else (
+            _AFFINITY_MB.get(device, 0))
+        return None if self.plain or not mib else mib * 2 ** 20
 
     def mirrors(self):
         """Base URLs to try first for a download."""

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health
@@ -68,7 +69,7 @@ class TrainGraph:
         self.step = variable(
             tf.zeros([], tf.int64), "global_step", trainable=False)
         self.network = make_network(
-            config, self._momentum(), for_training=True)
+            config, self._momentum(), platform.device)
         self._kept = []
         self._build_training(config, total_steps, platform)
         self._build_test()
@@ -79,6 +80,12 @@ class TrainGraph:
         self.prepare = tf1.variables_initializer(self._kept)
         self.saver = tf1.train.Saver(
             tf1.global_variables(), max_to_keep=0)     # checkpoint.py prunes
+
+    def feeds(self, images, labels):
+        """Of a step, B images and labels: one dict for each part."""
+        return [{self.images: part, self.labels: part_labels}
+                for part, part_labels in zip(np.split(images, self.parts),
+                                             np.split(labels, self.parts))]
 
     def _momentum(self):
         """Of batch norm; in parts it moves as far in a step as in one.
@@ -180,20 +187,20 @@ class TrainGraph:
         return tf.group(*map(tf1.assign, statistics, means))
 
 
-def make_network(config, momentum=MOMENTUM, for_training=False):
+def make_network(config, momentum=MOMENTUM, device=None):
     """The `ResNet` that a `TrainConfig` describes.
 
     Args:
       config: a `TrainConfig`.
       momentum: of batch norm.
-      for_training: in the config's precision, by its fast paths and within
-        its memory; else in float32 by operations that a compiler for NPUs
-        knows, for a frozen graph.
+      device: that trains it, in the config's precision, by its fast paths
+        and within its memory; None: in float32 by operations that a compiler
+        for NPUs knows, for a frozen graph.
     """
     chosen = dict(
         compute_dtype=COMPUTE_DTYPES[config.precision],
-        affinity_limit=config.affinity_limit(), fused=not config.plain
-    ) if for_training else {}
+        affinity_limit=config.affinity_limit(device), fused=not config.plain
+    ) if device else {}
     return ResNet(
         config.resnet_size, config.placement(), config.inner_ratio,
         config.instantiation, config.sub_sample, config.scale,

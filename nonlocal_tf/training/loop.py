@@ -15,9 +15,8 @@ import tensorflow as tf
 from nonlocal_tf import health, storage
 from nonlocal_tf.architecture import block_names
 from nonlocal_tf.data import batches, datasets
-from nonlocal_tf.errors import UserError
-from nonlocal_tf.training import messages, plan
-from nonlocal_tf.training.checkpoint import CheckpointFolder, check_settings
+from nonlocal_tf.training import messages, plan, start
+from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
 from nonlocal_tf.training.interrupt import Interrupt
@@ -69,9 +68,8 @@ def train(config, stream=None, saved=None, output=None, locked=False):
         run = None
         try:
             stack.enter_context(tf.Graph().as_default())
-            run = _Run(config, data, platform, report)
-            run.saved = saved or run.saved
-            run.output = output or run.output
+            run = _Run(config, data, platform, report,
+                       saved or (lambda: None), output or (lambda _: ""))
             return run.train()
         except (OSError, MemoryError, tf.errors.OpError) as error:
             raise messages.refused(error, run.config if run else config)
@@ -80,11 +78,12 @@ def train(config, stream=None, saved=None, output=None, locked=False):
 class _Run:
     """One training run in the default graph."""
 
-    def __init__(self, config, data, platform, report):
+    def __init__(self, config, data, platform, report, saved, output):
         self.config = config
         self.data = data
         self.platform = platform
         self.report = report
+        self.saved, self.output = saved, output
         self.epoch_steps = batches.steps_per_epoch(
             len(data.train_labels), config.batch_size, platform.size)
         self.total_steps = config.epoch * self.epoch_steps
@@ -102,104 +101,27 @@ class _Run:
         self.agreed_to_stop = False             # of several processes
         self.agreed_to_save = False
 
-    def saved(self):
-        """See `train`."""
-
-    def output(self, expected):
-        """See `train`."""
-        del expected
-        return ""
-
     def train(self):
         """Runs to the end, or to a signal; returns a `TrainResult`."""
-        found, failure = None, None
-        try:
-            self.report.check_settings_file()
-            found = self._find_checkpoint()
-        except UserError as error:
-            if self.platform.size == 1:
-                raise
-            failure = error                     # the others are waiting
-        if found and self._is_done() and self.platform.size == 1:
+        begins = start.find(self.config, self.folder, self.fixed,
+                            self.platform, self.report)
+        self.step, self.progress = begins.step, begins.progress
+        if self.platform.size == 1 and self._is_done():
             return self._nothing_to_do()
-        self._fit_into_memory(found)
+        self.config, memory = plan.fit(
+            self.config, self.platform, begins.note)
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
-            if self.graph.parts > 1:
-                session.run(self.graph.prepare)
-            if found:
-                failure = self._restore()
-            else:
-                session.run(self.graph.initialize)
-            if self.platform.size > 1:
-                self._start_as_rank_0(failure)
-                if self._is_done():
-                    return self._nothing_to_do()
-            self._introduce(found)
+            self.step, self.progress = start.begin(
+                begins, session, self.graph, self.platform, self.folder)
+            if self._is_done():
+                return self._nothing_to_do()
+            self._introduce(begins.note, memory)
             with self.report.recording(self.step, self.progress.epoch):
                 with Interrupt() as self.interrupt:
                     self._run_epochs()
         return self._finish()
-
-    def _fit_into_memory(self, found):
-        """Chooses the images that are in memory at a time.
-
-        Of several processes each takes the whole batch: none knows more.
-        """
-        alone = self.platform.size == 1
-        earlier = alone and found and found["config"].get(
-            "micro_batch", str(self.config.batch_size))
-        self.memory = self.platform.memory() if alone else None
-        size = plan.part_size(
-            self.config, self.memory, int(earlier) if earlier else None)
-        if not alone and size < self.config.batch_size:
-            raise UserError(
-                "--micro_batch must be auto or --batchsize {} where several "
-                "processes train together; got {}. Leave it out.".format(
-                    self.config.batch_size, size))
-        self.config = dataclasses.replace(self.config, micro_batch=str(size))
-
-    def _find_checkpoint(self):
-        """Takes step and progress from the newest one; returns its note."""
-        steps = self.folder.steps()
-        if not steps or self.platform.rank:
-            return None
-        prefix = self.folder.prefix(steps[-1])
-        if not self.config.resume:
-            raise UserError(
-                "--resume=false needs a --train_url without checkpoints; {!r} "
-                "is there. Name another folder, or move {!r} away.".format(
-                    prefix, self.config.train_url))
-        note = self.folder.note(steps[-1])
-        check_settings(prefix, note["fixed"], self.fixed)
-        self.step = note["step"]
-        self.progress = Progress(**note["progress"])
-        return note
-
-    def _restore(self):
-        """Reads the checkpoint; of several processes, returns the error."""
-        try:
-            self.folder.restore(self.session, self.graph.saver, self.step)
-        except UserError as error:
-            if self.platform.size == 1:
-                raise
-            return error
-        return None
-
-    def _start_as_rank_0(self, failure):
-        """Variables and position of rank 0 become those of every process."""
-        graph, progress = self.graph, self.progress
-        start = self.session.run(graph.agreed_start, {graph.start: [
-            -1 if failure else self.step, progress.epoch, progress.steps]})
-        if start[0] < 0:
-            raise failure or UserError(
-                "Rank 0 cannot start; see its log, and start all again.")
-        self.session.run([graph.take_over, graph.set_step],
-                         {graph.start: start})
-        if self.platform.rank:
-            self.step, epoch, steps = map(int, start)
-            self.progress = Progress(epoch=epoch, steps=steps)
 
     def _is_done(self):
         return self.step >= self.last_step and (
@@ -211,52 +133,32 @@ class _Run:
             self.progress.test_accuracy))
         return self._result(0)
 
-    def _introduce(self, found):
+    def _introduce(self, found, memory):
         config = self.config
         self.report.settings(config.as_dict())
-        self.report.line(messages.network(
-            config, self.graph.network.parameters(),
-            self.platform.describe()))
-        self.report.line(messages.work(
-            config, self.data, self.epoch_steps, self.platform.size))
+        self.report.lines(messages.introduction(
+            config, self.graph.network.parameters(), self.platform, self.data,
+            self.epoch_steps))
         if found:
             self.report.line(messages.going_on(
                 self.folder.prefix(self.step), self.progress.epoch,
                 config.as_dict(), found["config"]))
-        self._foretell(found)
-
-    def _foretell(self, found):
-        """What the run will take, before it begins."""
-        if not self.memory:
-            return
-        config, size = self.config, self.config.part_size()
-        seconds = plan.seconds_per_image(
-            config, self.platform.session_config()) * config.batch_size
-        left = seconds * (self.last_step - self.step)
-        self.report.line(messages.estimate(
-            config, plan.peak(config, self.memory, size), self.memory.free,
-            seconds * min(self.epoch_steps, self.last_step - self.step), left))
-        too_long = plan.too_long(
-            config, left, self.platform.device, bool(found))
-        if too_long:
-            self.report.line(too_long)
+        self.report.lines(plan.foretell(
+            config, self.platform, memory, self.last_step - self.step,
+            self.epoch_steps, bool(found)))
 
     def _stops(self):
         """Whether a signal came; of several processes all stop together."""
-        if self.platform.size > 1:
-            return self.agreed_to_stop
-        return self.interrupt.signal is not None
+        return (self.agreed_to_stop if self.platform.size > 1
+                else self.interrupt.signal is not None)
 
     def _is_save_due(self):
-        # After the last step one follows that knows of its report.
-        return self.step < self.last_step and (
-            time.monotonic() - self.saved_at >= self.config.checkpoint_seconds)
+        """Whether to save now, by the clock of rank 0.
 
-    def _saves(self):
-        """Whether to save now; several processes go by rank 0's clock."""
-        if self.platform.size > 1:
-            return self.agreed_to_save and self.step < self.last_step
-        return self._is_save_due()
+        After the last step a save follows anyway, which knows of its report.
+        """
+        return self.step < self.last_step and self.platform.rank == 0 and (
+            time.monotonic() - self.saved_at >= self.config.checkpoint_seconds)
 
     def _run_epochs(self):
         while not self._is_done():
@@ -285,21 +187,19 @@ class _Run:
             if self.step >= self.last_step or self._stops():
                 return
             self._train_step(images, labels)
-            if self._saves():
+            if self.step < self.last_step and (
+                    self.agreed_to_save if self.platform.size > 1
+                    else self._is_save_due()):
                 self._save()
 
     def _train_step(self, images, labels):
         began = time.monotonic()
         graph, progress = self.graph, self.progress
-        *earlier, last = [
-            {graph.images: part, graph.labels: part_labels}
-            for part, part_labels in zip(np.split(images, graph.parts),
-                                         np.split(labels, graph.parts))]
+        *earlier, last = graph.feeds(images, labels)
         for feed in earlier:
             self.session.run(graph.accumulate, feed)
         last[graph.wishes] = [
-            self.interrupt.signal is not None,
-            self.platform.rank == 0 and self._is_save_due()]
+            self.interrupt.signal is not None, self._is_save_due()]
         _, totals = self.session.run([graph.train_op, graph.totals], last)
         loss, correct, stopping, saving = map(float, totals)
         if not math.isfinite(loss):
@@ -312,16 +212,11 @@ class _Run:
         progress.add(loss, int(correct), len(labels) * self.platform.size,
                      seconds, timed=not self.first_step)
         if self.first_step:
-            self._say_how_it_started(seconds)
+            self.first_step = False
+            self.report.lines([messages.first_step(
+                seconds, self.platform.peak_memory())]
+                + self.platform.verdict(self.output))
         self._report_step(loss)
-
-    def _say_how_it_started(self, seconds):
-        self.first_step = False
-        self.report.line(messages.first_step(
-            seconds, self.platform.peak_memory()))
-        verdict = self.platform.verdict(self.output)
-        if verdict:
-            self.report.line(verdict)
 
     def _report_step(self, loss):
         self.report.progress(messages.step(
@@ -351,10 +246,8 @@ class _Run:
             test_seconds=tested.seconds)
         self.report.line(messages.tested(
             tested, self.progress.images_per_second()))
-        for line in health.warnings(
-                self.attention, self.config.instantiation,
-                self.config.block):
-            self.report.line(line)
+        self.report.lines(health.warnings(
+            self.attention, self.config.instantiation, self.config.block))
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
 
@@ -390,21 +283,12 @@ class _Run:
         number = self.interrupt.signal
         if self.agreed_to_stop and number is None:      # another process's
             number = signal.SIGTERM
-        if not self._is_done():
-            text = messages.stopped(False, self.step, self.total_steps,
-                                    self.progress.steps)
-        elif self.step < self.total_steps:
-            text = messages.stopped(True, self.step, self.total_steps,
-                                    self.progress.steps)
-        else:
-            text = messages.finished(
-                self.config.epoch, self.step, self.progress.test_accuracy)
-        self.report.line(text)
-        for line in health.table(
-                self.attention,
-                min(health.SAMPLES, len(self.data.test_labels)),
-                self.config.instantiation):
-            self.report.line(line)
+        self.report.line(messages.ending(
+            self.step, self.total_steps, self.progress, self.config.epoch,
+            not self._is_done()))
+        self.report.lines(health.table(
+            self.attention, min(health.SAMPLES, len(self.data.test_labels)),
+            self.config.instantiation))
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 

@@ -9,33 +9,32 @@ from nonlocal_tf.errors import UserError
 GIB = 2.0 ** 30
 
 
-def network(config, parameters, device):
-    """The first line: network, size, device."""
-    return ("ResNet-{} with non-local blocks after {}: {:,} parameters; {} "
-            "pixels; TensorFlow {} on {}".format(
-                config.resnet_size, format_placement(config.placement()),
-                parameters, config.image_size, tf.__version__, device))
-
-
-def work(config, data, epoch_steps, ranks):
-    """The second line: the data and the steps."""
-    return ("{}: {:,} training and {:,} test images in {}; epochs: {}, each "
-            "{} steps of {} images".format(
-                config.dataset, len(data.train_labels),
-                len(data.test_labels), config.data_folder(), config.epoch,
-                epoch_steps, config.batch_size) + (
-                    " in each of {} processes".format(ranks)
-                    if ranks > 1 else ""))
+def introduction(config, parameters, platform, data, epoch_steps):
+    """The first lines: network, size and device; data and steps."""
+    return [
+        "ResNet-{} with non-local blocks after {}: {:,} parameters; {} "
+        "pixels; TensorFlow {} on {}".format(
+            config.resnet_size, format_placement(config.placement()),
+            parameters, config.image_size, tf.__version__,
+            platform.describe()),
+        "{}: {:,} training and {:,} test images in {}; epochs: {}, each "
+        "{} steps of {} images".format(
+            config.dataset, len(data.train_labels), len(data.test_labels),
+            config.data_folder(), config.epoch, epoch_steps,
+            config.batch_size) + (
+                " in each of {} processes".format(platform.size)
+                if platform.size > 1 else "")]
 
 
 def estimate(config, memory, free, epoch_seconds, seconds):
-    """What the run is thought to need: bytes, and seconds of training."""
+    """What the run is thought to need: bytes if known, and seconds."""
     size, parts = config.part_size(), ""
     if size < config.batch_size:
         parts = ", {} of {} images at a time".format(size, config.batch_size)
-    return ("Estimate: {:.1f} GiB of memory{} ({:.1f} GiB free); {} an epoch, "
-            "{} in all".format(memory / GIB, parts, free / GIB,
-                               duration(epoch_seconds), duration(seconds)))
+    bytes_ = memory and "{:.1f} GiB of memory{} ({:.1f} GiB free); ".format(
+        memory / GIB, parts, free / GIB)
+    return "Estimate: {}{} an epoch, {} in all".format(
+        bytes_ or "", duration(epoch_seconds), duration(seconds))
 
 
 def first_step(seconds, peak):
@@ -50,8 +49,7 @@ def going_on(prefix, epoch, now, before):
     changed = ["{} {} (was {})".format(name, value, before[name])
                for name, value in sorted(now.items())
                if name in ("epoch", "learning_rate", "lr_schedule",
-                           "micro_batch", "plain", "affinity_mb", "threads",
-                           "xla")
+                           "micro_batch", "plain", "affinity_mb", "threads")
                and before.get(name, value) != value]
     return "Going on from {}, epoch {}{}".format(
         prefix, epoch, "; changed: " + ", ".join(changed) if changed else "")
@@ -82,19 +80,16 @@ def tested(result, rate):
         rate and "; trained at {:.1f} images/second".format(rate) or "")
 
 
-def finished(epoch, step_number, accuracy):
-    """The end of a whole run."""
-    return "Finished epoch {}, step {}; test accuracy {:.2%}".format(
-        epoch, step_number, accuracy)
-
-
-def stopped(by_max_steps, step_number, total_steps, within_epoch):
-    """The end of a run that is not whole."""
+def ending(step_number, total_steps, progress, epoch, by_signal):
+    """The end of a run, whole or not."""
+    if step_number == total_steps and not by_signal:
+        return "Finished epoch {}, step {}; test accuracy {:.2%}".format(
+            epoch, step_number, progress.test_accuracy)
     line = "Stopped {} after step {} of {}; the same command{} goes on.{}"
     return line.format(
-        "by --max_steps" if by_max_steps else "by a signal", step_number,
-        total_steps, " with more --max_steps" if by_max_steps else "",
-        " Tests follow whole epochs only." if within_epoch else "")
+        "by a signal" if by_signal else "by --max_steps", step_number,
+        total_steps, "" if by_signal else " with more --max_steps",
+        " Tests follow whole epochs only." if progress.steps else "")
 
 
 def duration(seconds):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from nonlocal_tf.architecture import STAGES
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
-from nonlocal_tf.training import need
+from nonlocal_tf.training import messages, need
 from nonlocal_tf.training.config import divisors
 from nonlocal_tf.training.messages import GIB
 
@@ -27,27 +27,84 @@ _OVERHEAD = 1.3
 DAY = 86400.0                           # seconds
 
 
+def fit(config, platform, note):
+    """Chooses the images that are in memory at a time.
+
+    Of several processes each takes the whole batch: none knows more.
+
+    Args:
+      config: a `TrainConfig`.
+      platform: a `Platform`.
+      note: of the checkpoint from which the run goes on, or None.
+    Returns:
+      The config with a part size, and the device's `machine.Memory`, None
+      where it is not known.
+    Raises:
+      UserError: not even the smallest sensible part fits, or several
+        processes were asked to take parts.
+    """
+    if platform.size > 1:
+        size, memory = config.part_size() or config.batch_size, None
+        if size < config.batch_size:
+            raise UserError(
+                "--micro_batch must be auto or --batchsize {} where several "
+                "processes train together; got {}. Leave it out.".format(
+                    config.batch_size, size))
+    else:
+        earlier = note and note["config"].get(
+            "micro_batch", str(config.batch_size))
+        memory = platform.memory()
+        size = part_size(config, memory, int(earlier) if earlier else None)
+    return dataclasses.replace(config, micro_batch=str(size)), memory
+
+
 def part_size(config, memory, earlier=None):
     """Images in memory at a time.
 
     Args:
-      config: a `TrainConfig`.
+      config: a `TrainConfig`; what it asks for is taken, fit or not.
       memory: a `machine.Memory`; None where it is not known.
       earlier: part size of the run that goes on; auto keeps it, as batch norm
         has seen parts of that size.
     Raises:
-      UserError: what was asked for, or even one image, does not fit.
+      UserError: auto finds none that fits.
     """
     asked = config.part_size() or earlier
-    if asked:
-        if memory and need.memory(config, asked) > memory.free:
-            raise _does_not_fit(config, asked, memory)
-        return asked
-    sizes = _sensible(config)
-    for size in sizes:
-        if not memory or _fits_well(config, memory, size):
-            return size
-    raise _does_not_fit(config, sizes[-1], memory)
+    if asked or not memory:
+        return asked or config.batch_size
+    size = _that_fits(config, memory)
+    if size is None:
+        least = _sensible(config)[-1]
+        raise UserError("{} {}, or try --micro_batch {} all the same.".format(
+            _too_large(config, least, memory), _smaller(config), least))
+    return size
+
+
+def foretell(config, platform, memory, steps_left, epoch_steps, resumed):
+    """Lines on what a run will take, before it begins.
+
+    Args:
+      config, memory: of `fit`.
+      platform: a `Platform`; of an NPU nothing is foretold.
+      steps_left, epoch_steps: of the run, and of an epoch.
+      resumed: whether it goes on, so that some flags may not change.
+    """
+    if platform.device == "NPU":
+        return []
+    size = config.part_size()
+    seconds = config.batch_size * seconds_per_image(
+        config, platform.session_config())
+    left = seconds * steps_left
+    lines = [messages.estimate(
+        config, memory and peak(config, memory, size),
+        memory and memory.free, seconds * min(epoch_steps, steps_left), left)]
+    if memory and need.memory(config, size) > memory.free:
+        fits = _that_fits(config, memory)
+        lines.append("{} If the process is killed: {}.".format(
+            _too_large(config, size, memory),
+            "--micro_batch {}".format(fits) if fits else _smaller(config)))
+    lines.append(too_long(config, left, platform.device, resumed))
+    return list(filter(None, lines))
 
 
 def peak(config, memory, size):
@@ -66,22 +123,23 @@ def _sensible(config):
             if size == config.batch_size or size * positions >= _LEAST]
 
 
-def _fits_well(config, memory, size):
-    return peak(config, memory, size) <= _SHARE * (memory.free + memory.used)
+def _that_fits(config, memory):
+    """The largest sensible part that leaves a share of the memory, or None."""
+    return next((size for size in _sensible(config) if peak(
+        config, memory, size) <= _SHARE * (memory.free + memory.used)), None)
 
 
-def _does_not_fit(config, size, memory):
-    fitting = [each for each in _sensible(config)
-               if _fits_well(config, memory, each)]
-    remedy = "Give --micro_batch {}.".format(fitting[0]) if fitting else (
-        "Lower --image_size or --base_width{}, or free some memory.".format(
-            ", give --precision bfloat16 where the processor has it"
-            if config.precision == "float32" else ""))
-    return UserError(
-        "Training on {} {} of {} pixels at a time must fit into the free "
-        "memory, {:.1f} GiB; it takes about {:.1f} GiB. {}".format(
-            size, "images" if size > 1 else "image", config.image_size,
-            memory.free / GIB, need.memory(config, size) / GIB, remedy))
+def _too_large(config, size, memory):
+    return ("Training on {} {} of {} pixels at a time must fit into the free "
+            "memory, {:.1f} GiB; it takes about {:.1f} GiB.".format(
+                size, "images" if size > 1 else "image", config.image_size,
+                memory.free / GIB, need.memory(config, size) / GIB))
+
+
+def _smaller(config):
+    return "Lower --image_size or --base_width{}".format(
+        ", give --precision bfloat16 where the processor has it"
+        if config.precision == "float32" else "")
 
 
 def seconds_per_image(config, session_config):

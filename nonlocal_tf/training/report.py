@@ -97,6 +97,11 @@ class Reporter:
         self._end_live_line()
         self._write(text + "\n")
 
+    def lines(self, texts):
+        """Prints some lines."""
+        for text in texts:
+            self.line(text)
+
     def progress(self, text):
         """Shows where the run is: a live line, or a line now and then."""
         now = time.monotonic()

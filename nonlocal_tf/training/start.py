@@ -1,0 +1,76 @@
+"""Where a run begins: at step 0 or a checkpoint, each process at the same."""
+
+from typing import NamedTuple, Optional
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.progress import Progress
+
+
+class Start(NamedTuple):
+    """A position, the note of its checkpoint, or why there is none."""
+
+    step: int
+    progress: Progress
+    note: Optional[dict] = None
+    failure: Optional[UserError] = None
+
+
+def find(config, folder, fixed, platform, report):
+    """The `Start` at the newest checkpoint.
+
+    Args:
+      config: a `TrainConfig`.
+      folder: a `CheckpointFolder`.
+      fixed: see `CheckpointFolder.newest`.
+      platform: a `Platform`; rank 0 alone looks.
+      report: a `Reporter`.
+    Raises:
+      UserError: as `CheckpointFolder.newest`; of several processes it is
+        returned, since the others wait for this one.
+    """
+    note = None
+    if platform.rank == 0:
+        try:
+            report.check_settings_file()
+            note = folder.newest(config.resume, fixed)
+        except UserError as error:
+            if platform.size == 1:
+                raise
+            return Start(0, Progress(), failure=error)
+    if not note:
+        return Start(0, Progress())
+    return Start(note["step"], Progress(**note["progress"]), note)
+
+
+def begin(start, session, graph, platform, folder):
+    """Gives every variable its value; returns step and `Progress`.
+
+    Of several processes each takes both from rank 0.
+
+    Raises:
+      UserError: the checkpoint cannot be read, or rank 0 cannot start.
+    """
+    session.run(graph.prepare)
+    failure = start.failure
+    if start.note:
+        try:
+            folder.restore(session, graph.saver, start.step)
+        except UserError as error:
+            failure = error
+    else:
+        session.run(graph.initialize)
+    if platform.size == 1:
+        if failure:
+            raise failure
+        return start.step, start.progress
+    place = session.run(graph.agreed_start, {graph.start: [
+        -1 if failure else start.step, start.progress.epoch,
+        start.progress.steps]})
+    if place[0] < 0:
+        raise failure or UserError(
+            "Rank 0 cannot start; see its log, and start all again.")
+    session.run([graph.take_over, graph.set_step], {graph.start: place})
+    if platform.rank == 0:
+        return start.step, start.progress
+    step, epoch, steps = map(int, place)
+    return step, Progress(epoch=epoch, steps=steps)
