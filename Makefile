@@ -7,7 +7,7 @@
 PYTHON ?= python3
 override VENV := .venv
 RUN = $(VENV)/bin/python
-PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
+PIP = $(RUN) -m pip install -qq --disable-pip-version-check
 NEED = make needs Python 3.8 to 3.13
 HINT = Name another: make demo PYTHON=python3.11
 

@@ -8,6 +8,21 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
+
+def _import_quietly():
+    """TensorFlow, whose lines before its log begins heed no level."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+_import_quietly()
+
 import support  # noqa: E402
 
 from nonlocal_tf.architecture import DEPTHS  # noqa: E402
