@@ -19,7 +19,7 @@ def test_both_outputs_go_on_and_to_the_file(tmp_path):
     done = run("import os, sys\n"
                "from nonlocal_tf.training.console import Log\n"
                "with Log(sys.argv[1]) as log:\n"
-               "    print('from Python')\n"
+               "    os.write(1, b'from Python\\n')\n"
                "    os.write(2, b'from C++\\n')\n"
                "    assert 'from C++' in log.text('from C++')\n"
                "print('after')", tmp_path / "log")
