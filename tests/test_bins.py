@@ -8,7 +8,7 @@ import pytest
 from support import write_tiny_set
 
 from nonlocal_tf.data import datasets, idx
-from nonlocal_tf.export import bins, inputs, layout
+from nonlocal_tf.export import bins
 
 
 def written(tmp_path, tiny_set, *arguments):
@@ -25,8 +25,8 @@ def written(tmp_path, tiny_set, *arguments):
 
 def test_names_follow_the_known_one():
     """The one name that is known, 1_batch_0_32.bin, and what follows it."""
-    assert layout.file_name(0, 32) == "1_batch_0_32.bin"
-    assert layout.file_name(9, 32) == "10_batch_288_320.bin"
+    assert bins.file_name(0, 32) == "1_batch_0_32.bin"
+    assert bins.file_name(9, 32) == "10_batch_288_320.bin"
 
 
 def test_flat_files_are_little_endian_rows(tmp_path, tiny_set, capsys):
@@ -116,7 +116,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         tmp_path, tiny_set, monkeypatch, capsys):
     def full(images, image_size, kind):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(inputs.layout, "prepare", full)
+    monkeypatch.setattr(bins, "prepare", full)
     assert bins.main(["--data_url", tiny_set, "--output", str(tmp_path),
                       "--image_size", "28"]) == 2
     assert "No space left" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import formats, msame, rehearsal
+from nonlocal_tf.export import msame
 
 tf1 = tf.compat.v1
 
@@ -75,12 +75,12 @@ Inference average time without first time: SHORT ms
 
 @pytest.mark.parametrize("array, text", GOLDEN)
 def test_text_is_that_of_msame(array, text):
-    assert formats.as_text(array) == text
+    assert msame.as_text(array) == text
 
 
 def test_text_of_bytes_is_refused():
     with pytest.raises(UserError, match="raw characters"):
-        formats.as_text(np.array([1], np.uint8))
+        msame.as_text(np.array([1], np.uint8))
 
 
 @pytest.mark.parametrize("when, name", [
@@ -88,7 +88,7 @@ def test_text_of_bytes_is_refused():
     (datetime.datetime(2026, 11, 21, 12, 0, 59, 7), "20261121_12_0_59_7"),
 ])
 def test_stamp_has_no_zeros(when, name):
-    assert formats.stamp(when) == name
+    assert msame.stamp(when) == name
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_an_open_batch_needs_a_size(tmp_path, capsys):
 def test_a_run_that_fails_leaves_nothing(model, tmp_path, capsys, monkeypatch):
     def full(results, stem, flags):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(rehearsal, "_write", full)
+    monkeypatch.setattr(msame, "_write", full)
     assert msame.main(["--model", model, "--output",
                        str(tmp_path / "out")]) == 2
     assert "No space left" in capsys.readouterr().err

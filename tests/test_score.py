@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import results, score, scoring
+from nonlocal_tf.export import results, score
 
 
 def put(folder, **files):
@@ -223,7 +223,7 @@ def test_bad_labels_are_one_line(name, content, message, tmp_path, capsys):
 
 
 def test_labels_may_be_an_idx_file(tiny_set):
-    labels = scoring.read_labels(os.path.join(
+    labels = score.read_labels(os.path.join(
         tiny_set, "t10k-labels-idx1-ubyte"))
     assert labels.tolist() == [index % 10 for index in range(23)]
 

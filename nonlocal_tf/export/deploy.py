@@ -6,14 +6,23 @@ import os
 import re
 import shlex
 
+from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
-LAYOUTS = ("image", "flat")     # of a frozen graph's input; see layout.py
+INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
+LAYOUTS = ("image", "flat")     # of the input; see `shape`
 
 # Batch sizes that an .om compiled for an open batch will take.
 DYNAMIC_BATCHES = "1,8,32"
 LARGEST_BATCH = 32
 _WIDTH = 74                     # columns of a printed line
+
+
+def shape(image_size, batch_size, layout):
+    """Of the placeholder `input`."""
+    if layout == "flat":
+        return [batch_size, DIGIT_SIZE * DIGIT_SIZE]
+    return [batch_size, image_size, image_size, 1]
 
 
 def bin_bytes(shape):

@@ -13,12 +13,12 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export.layout import FILE_NAME
+from nonlocal_tf.export.bins import FILE_NAME
 
 CLASSES = 10
 ENDINGS = (".txt", ".bin", ".npy")
 _OUTPUT = re.compile(r"^(.+?)_(output_?)?(\d+)$")       # stem, msame's, index
-_RANGE = re.compile(r"(?:^|_)(\d+)_batch_(\d+)_(\d+)$")  # see layout.py
+_RANGE = re.compile(r"(?:^|_)(\d+)_batch_(\d+)_(\d+)$")  # see bins.py
 
 
 class ResultFile(NamedTuple):
