@@ -93,13 +93,42 @@ def test_an_earlier_run_is_replaced_and_others_are_not(
     assert os.listdir(str(tmp_path / "own")) == ["labels.txt"]
 
 
+def test_new_images_never_lie_beside_old_labels(
+        tmp_path, tiny_set, monkeypatch):
+    """The end comes right after the new images."""
+    small = ["--image_size", "28"]
+    written(tmp_path, tiny_set, "--batchsize", "5", *small)
+
+    def end(path):
+        assert os.listdir(str(tmp_path / "bins" / "input")) == [
+            "1_batch_0_23.bin"]
+        raise KeyboardInterrupt
+    monkeypatch.setattr(bins.storage, "replacing", end)
+    assert bins.main(["--data_url", tiny_set, "--output",
+                      str(tmp_path / "bins"), "--batchsize", "23"]
+                     + small) == 130
+    assert os.listdir(str(tmp_path / "bins")) == ["input"]
+
+
+def test_labels_do_not_go_where_msame_reads(tmp_path, tiny_set, capsys):
+    """A folder of .bin files, whatever its name."""
+    written(tmp_path, tiny_set, "--image_size", "28")
+    os.rename(str(tmp_path / "bins" / "input"), str(tmp_path / "mine"))
+    assert bins.main(["--data_url", tiny_set, "--output",
+                      str(tmp_path / "mine")]) == 2
+    assert "msame reads whole" in capsys.readouterr().err
+    assert os.listdir(str(tmp_path / "mine")) == ["1_batch_0_32.bin"]
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--batchsize", "0"], "--batchsize must be 1 to"),
     (["--image_size", "27"], "--image_size must be 28 to"),
     (["--images", "-1"], "--images must be 0 to"),
     (["--dataset", "none"], "--dataset must be one of"),
     (["--input_layout", "NCHW"], "invalid choice"),
-    (["--output", "a.bins"], 'must have no ".bin" in it'),
+    (["--output", "a.bins"], 'must have no ".bin" and no comma'),
+    (["--output", "a,b"], 'must have no ".bin" and no comma'),
+    (["--output", "bins/input"], "msame reads whole. Give --output bins"),
     (["--output", "/proc/none"], "--output must name a folder"),
     (["--batchsize", "100000", "--image_size", "4096"], "free. Name another"),
 ])

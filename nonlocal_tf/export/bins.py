@@ -61,10 +61,11 @@ def parse(arguments):
     command.check_ranges(
         flags, ("batchsize", 1, 100000), ("images", 0, 10 ** 9),
         ("image_size", DIGIT_SIZE, 4096))
-    if ".bin" in flags.output:
+    if ".bin" in flags.output or "," in flags.output:
         raise UserError(
-            "--output must have no \".bin\" in it, since msame takes such a "
-            "path for a file; got {!r}.".format(flags.output))
+            "--output must have no \".bin\" and no comma in it, since msame "
+            "takes such a path for a file, or for several; got {!r}.".format(
+                flags.output))
     return flags
 
 
@@ -74,11 +75,12 @@ def write(flags):
     Args:
       flags: the namespace of bins.py.
     Raises:
-      UserError: one line; earlier files are as they were.
+      UserError: one line; earlier files are as they were, or their labels
+        are gone.
     """
     import numpy as np
 
-    from nonlocal_tf.data import datasets
+    from nonlocal_tf.data import batches, datasets
     from nonlocal_tf.training.config import TrainConfig
     config = TrainConfig(dataset=flags.dataset, data_url=flags.data_url,
                          mirror=flags.mirror)
@@ -89,16 +91,32 @@ def write(flags):
     shape = deploy.shape(flags.image_size, flags.batchsize, flags.input_layout)
     count = -(-len(labels) // flags.batchsize)
     target = os.path.join(flags.output, "input")
+    _check_is_no_input(flags.output)
     storage.make_folder(flags.output, "--output")
     replaced = _check_target(target)
-    label_paths = _check_labels(flags.output, replaced)
+    binary, text = [os.path.join(flags.output, "labels" + ending)
+                    for ending in (".npy", ".txt")]
+    for path in (binary, text):
+        if os.path.lexists(path) and not (replaced and os.path.isfile(path)):
+            raise UserError(
+                "{!r} is there and not of an earlier run. Move it away, or "
+                "name another --output.".format(path))
     _check_space(flags.output, count * deploy.bin_bytes(shape))
     try:
-        _write_batches(target, images, labels, flags)
-        with storage.replacing(label_paths[0]) as file:
+        with storage.replacing_folder(target) as folder:
+            for index, (batch, _, _) in enumerate(batches.test_batches(
+                    images, labels, flags.batchsize)):
+                path = os.path.join(folder, file_name(index, flags.batchsize))
+                with open(path, "wb") as file:
+                    file.write(prepare(
+                        batch, flags.image_size, flags.input_layout
+                    ).astype("<f4").tobytes())
+            for path in (binary, text):     # new images never have old labels
+                if os.path.exists(path):
+                    os.unlink(path)
+        with storage.replacing(binary) as file:
             np.save(file, labels.astype("<i4"))
-        storage.write_text(label_paths[1], "".join(
-            "{}\n".format(label) for label in labels))
+        storage.write_text(text, "".join(map("{}\n".format, labels)))
     except OSError as error:
         raise UserError(
             "--output {!r} must take {} files of {:,} bytes; {}. Free some "
@@ -111,32 +129,30 @@ def write(flags):
     _report(target, shape, count, len(labels), flags)
 
 
+def _check_is_no_input(folder):
+    """msame would read the labels in a folder that is given as --input."""
+    path = os.path.abspath(folder)
+    if os.path.basename(path) == "input" or os.path.isdir(path) and any(
+            map(FILE_NAME.match, os.listdir(path))):
+        raise UserError(
+            "--output must be the folder that input/ and the labels come to "
+            "lie in; {!r} is one that msame reads whole. Give --output {}."
+            .format(folder, os.path.dirname(os.path.normpath(folder)) or "."))
+
+
 def _check_target(target):
     """The number of files there, all of an earlier run of this program."""
-    names = os.listdir(target) if os.path.isdir(target) else []
-    if os.path.islink(target):
-        raise UserError("{!r} must be a folder and is a link. Name another "
-                        "--output.".format(target))
+    is_folder = os.path.isdir(target) and not os.path.islink(target)
+    names = os.listdir(target) if is_folder else []
     others = [name for name in sorted(names) if not name.startswith(".")
               and not FILE_NAME.match(name)]
-    if others or (os.path.lexists(target) and not os.path.isdir(target)):
+    if others or os.path.lexists(target) and not is_folder:
         raise UserError(
-            "{!r} must hold input files alone, since msame reads all that is "
-            "there; it has {}. Move it away, or name another --output.".format(
-                target, others[0] if others else "no folder's form"))
+            "{!r} must be a folder of input files alone, since msame reads all "
+            "that is there; it {}. Move it away, or name another --output."
+            .format(target, "has " + others[0] if others
+                    else "is a file or a link"))
     return len(names)
-
-
-def _check_labels(folder, replaced):
-    """The paths of the labels; they may replace those of an earlier run."""
-    paths = [os.path.join(folder, "labels" + end) for end in (".npy", ".txt")]
-    for path in paths:
-        if os.path.lexists(path) and not (
-                replaced and os.path.isfile(path)):
-            raise UserError(
-                "{!r} is there and not of an earlier run. Move it away, or "
-                "name another --output.".format(path))
-    return paths
 
 
 def _check_space(folder, wanted):
@@ -146,19 +162,6 @@ def _check_space(folder, wanted):
             "The .bin files take {:,} bytes; {!r} has {:,} free. Name another "
             "--output, or take the first images with --images.".format(
                 wanted, folder, free))
-
-
-def _write_batches(target, images, labels, flags):
-    from nonlocal_tf.data import batches
-    with storage.replacing_folder(target) as folder:
-        for index, (batch, _, _) in enumerate(batches.test_batches(
-                images, labels, flags.batchsize)):
-            prepared = prepare(
-                batch, flags.image_size, flags.input_layout)
-            path = os.path.join(
-                folder, file_name(index, flags.batchsize))
-            with open(path, "wb") as file:
-                file.write(prepared.astype("<f4").tobytes())
 
 
 def _report(target, shape, count, images, flags):

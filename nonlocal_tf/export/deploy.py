@@ -25,9 +25,9 @@ def shape(image_size, batch_size, layout):
     return [batch_size, image_size, image_size, 1]
 
 
-def bin_bytes(shape):
-    """Bytes of a float32 .bin file of a shape."""
-    return functools.reduce(operator.mul, shape, 4)
+def bin_bytes(shape, each=4):
+    """Bytes of a .bin file of a shape; of a value: float32's."""
+    return functools.reduce(operator.mul, shape, each)
 
 
 def check_soc_version(name):
@@ -40,8 +40,12 @@ def check_soc_version(name):
 
 
 def _folder(kind, model):
-    """bins or results of this model: bins_flat for flat.pb."""
-    stem = os.path.splitext(os.path.basename(model))[0]
+    """bins or results of this model: bins_flat for flat.pb.
+
+    msame takes ".bin" in a folder's name for a file, a comma for two.
+    """
+    stem = re.sub(r"[^\w-]", "_", os.path.splitext(
+        os.path.basename(model))[0])
     return kind if stem == "model" else kind + "_" + stem
 
 
@@ -85,7 +89,11 @@ def atc_command(model, shape, outputs, soc_version):
         words.append("--input_format=NHWC")
     if shape[0] is None:
         words.append("--dynamic_batch_size=" + DYNAMIC_BATCHES)
-    return _line(words)
+    line = _line(words)
+    if re.search("[^A-Za-z0-9._/\u4e00-\u9fa5-]", model):
+        line = ("# ATC takes letters, digits, Chinese and - . _ / in a path "
+                "alone: rename it first.\n" + line)
+    return line
 
 
 def msame_command(model, shape):
