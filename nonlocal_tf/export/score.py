@@ -55,62 +55,39 @@ def read_labels(path):
     Raises:
       UserError: it is none of these, or a label is not 0 to 9.
     """
-    import numpy as np
-
     from nonlocal_tf.data import idx
     from nonlocal_tf.export import results
     if "idx1" in os.path.basename(path):
         return idx.read_labels(path)
-    if not path.endswith((".npy", ".txt")) or os.path.isdir(path):
+    if not path.endswith((".npy", ".txt")):
         raise UserError(
             "--labels must be labels.npy or labels.txt of bins.py, or an IDX "
             "file of labels; got {!r}.".format(path))
-    try:
-        if path.endswith(".npy"):
-            with open(path, "rb") as file:
-                labels = np.load(file, allow_pickle=False)
-            if labels.ndim != 1 or labels.dtype.kind not in "iu":
-                raise ValueError("it is {} {}".format(
-                    labels.dtype, list(labels.shape)))
-        else:
-            with open(path, encoding="ascii") as file:
-                labels = np.array([int(word) for word in file.read().split()],
-                                  np.int64)
-    except OSError as error:
+    labels = results.numbers(path)
+    if not labels.size or not results.are_classes(labels):
         raise UserError(
-            "--labels must be a file that can be read; {!r}: {}. bins.py "
-            "writes labels.npy.".format(path, error.strerror or error))
-    except Exception as error:          # a damaged .npy header: of many kinds
-        raise UserError(
-            "--labels must hold whole numbers, one for each image; {!r}: {}. "
-            "bins.py writes such a file.".format(
-                path, str(error).split("\n")[0][:100]))
-    wrong = labels[(labels < 0) | (labels >= results.CLASSES)]
-    if wrong.size or not labels.size:
-        raise UserError("--labels must be 0 to {}, and at least one; {!r} has "
-                        "{}.".format(results.CLASSES - 1, path,
-                                     wrong[0] if wrong.size else "none"))
-    return labels
+            "--labels must be whole numbers, 0 to {}, one for each image, as "
+            "bins.py writes them; those in {!r} are not.".format(
+                results.CLASSES - 1, path))
+    return labels.astype(int)
 
 
 def score(flags):
     """Prints the score; returns COMPLETE or INCOMPLETE.
 
     Args:
-      flags: the namespace of score.py.
+      flags: the namespace of `parse`.
     Raises:
       UserError: labels or results cannot be read, or do not match.
     """
-    import numpy as np
-
     from nonlocal_tf.export import results
     labels = read_labels(flags.labels)
     folder = results.find_folder(flags.output)
     found = results.read(
         folder, len(labels), flags.output_index, flags.batchsize)
     judged = found.classes >= 0
-    right = int(np.sum(found.classes[judged] == labels[judged]))
-    count = int(np.sum(judged))
+    right = int((found.classes == labels).sum())
+    count = int(judged.sum())
     if not count:
         raise UserError("{!r} must hold results for the {} labels; it has "
                         "none of theirs.".format(folder, len(labels)))
@@ -119,17 +96,24 @@ def score(flags):
                         if found.by_name else
                         "files placed by the last number in their names"))
     say_rows(found.classes, labels)
-    notes = []
+    notes = ""
     if count < len(labels):
-        notes.append("; {} of {} have no result".format(
-            len(labels) - count, len(labels)))
+        notes = "; {} of {} have no result".format(
+            len(labels) - count, len(labels))
     if found.surplus:
-        notes.append("; surplus files: {}".format(len(found.surplus)))
+        notes += "; surplus files: {}".format(len(found.surplus))
     say("accuracy {:.2%} ({} of {} images{})".format(
-        right / count, right, count, "".join(notes)))
+        right / count, right, count, notes))
     _say_confusions(found.classes[judged], labels[judged])
-    _say_files(found, len(labels))
-    return INCOMPLETE if found.missing or found.surplus else COMPLETE
+    for first in range(0, len(labels), found.width):
+        lacking = judged[first:first + found.width] == 0
+        if lacking.any():
+            say("missing: results of {} (images {} to {})".format(
+                bins.file_name(first // found.width, found.width), first,
+                first + len(lacking) - 1))
+    for name in found.surplus:
+        say("surplus: {} (there are {} labels)".format(name, len(labels)))
+    return INCOMPLETE if notes else COMPLETE
 
 
 def say_rows(classes, labels):
@@ -157,22 +141,6 @@ def _say_confusions(classes, labels):
         command.say("  {} taken for {}: {}".format(label, each, count))
     if len(ordered) > _CONFUSIONS:
         command.say("  and {} other pairs".format(len(ordered) - _CONFUSIONS))
-
-
-def _say_files(found, count):
-    """Which files are missing, surplus, or were not understood."""
-    for first, end in found.missing:
-        for start in range(first, end, found.width):
-            stop = min(start + found.width, end)
-            name = "results of " + bins.file_name(
-                start // found.width, found.width) if found.by_name and (
-                    start % found.width == 0) else "results"
-            command.say("missing: {} (images {} to {})".format(
-                name, start, stop - 1))
-    for name in found.surplus:
-        command.say("surplus: {} (there are {} labels)".format(name, count))
-    for name in found.strays:
-        command.say("passed over: {} (not a name of results)".format(name))
 
 
 if __name__ == "__main__":
