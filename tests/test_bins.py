@@ -5,9 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from support import write_tiny_set
 
-from nonlocal_tf.data import datasets, idx
+from nonlocal_tf.data import idx
 from nonlocal_tf.export import bins
 
 
@@ -21,12 +20,6 @@ def written(tmp_path, tiny_set, *arguments):
     content = b"".join((output / "input" / name).read_bytes()
                        for name in names)
     return names, content
-
-
-def test_names_follow_the_known_one():
-    """The one name that is known, 1_batch_0_32.bin, and what follows it."""
-    assert bins.file_name(0, 32) == "1_batch_0_32.bin"
-    assert bins.file_name(9, 32) == "10_batch_288_320.bin"
 
 
 def test_flat_files_are_little_endian_rows(tmp_path, tiny_set, capsys):
@@ -63,13 +56,6 @@ def test_labels_lie_beside_the_inputs_in_two_forms(tmp_path, tiny_set):
     assert labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert (tmp_path / "bins" / "labels.txt").read_text() == "".join(
         "{}\n".format(label) for label in labels)
-
-
-def test_the_two_test_files_are_enough(tmp_path):
-    write_tiny_set(tmp_path)
-    for name in datasets.FILES[:2]:
-        os.remove(str(tmp_path / name))
-    assert len(written(tmp_path, str(tmp_path))[0]) == 1
 
 
 def test_an_earlier_run_is_replaced_and_others_are_not(

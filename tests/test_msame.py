@@ -29,7 +29,6 @@ GOLDEN = [
     (np.array([0.1], np.float16), "0.0999756 "),
     (np.array([np.inf, -np.inf, np.nan], np.float32), "inf -inf nan "),
     (np.array([True, False]), "1 0 "),
-    (np.array([[5]], np.int32), "5 \n"),
     (np.array(5, np.int32), "5 "),
 ]
 
@@ -87,12 +86,9 @@ def test_text_of_bytes_is_refused():
         msame._text(np.array([1], np.uint8))
 
 
-@pytest.mark.parametrize("when, name", [
-    (datetime.datetime(2022, 9, 6, 8, 5, 3, 123456), "202296_8_5_3_123456"),
-    (datetime.datetime(2026, 11, 21, 12, 0, 59, 7), "20261121_12_0_59_7"),
-])
-def test_stamp_has_no_zeros(when, name):
-    assert msame._stamp(when) == name
+def test_stamp_has_no_zeros():
+    when = datetime.datetime(2022, 9, 6, 8, 5, 3, 123456)
+    assert msame._stamp(when) == "202296_8_5_3_123456"
 
 
 @pytest.fixture(scope="module")

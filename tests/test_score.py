@@ -5,7 +5,6 @@ import os
 import numpy as np
 import pytest
 
-from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import results, score
 
 
@@ -186,29 +185,3 @@ def test_labels_may_be_an_idx_file(tiny_set):
     labels = score.read_labels(os.path.join(
         tiny_set, "t10k-labels-idx1-ubyte"))
     assert labels.tolist() == [index % 10 for index in range(23)]
-
-
-def test_readers_survive_any_bytes(tmp_path):
-    """Random and mutated bytes under each ending: classes or a UserError."""
-    random = np.random.RandomState(0)
-    np.save(str(tmp_path / "good.npy"), ONE_HOT)
-    seeds = [(".npy", (tmp_path / "good.npy").read_bytes()),
-             (".txt", SCORES.encode("ascii")), (".bin", ONE_HOT.tobytes())]
-    read = 0
-    for trial in range(600):
-        ending, seed = seeds[trial % 3]
-        content = bytearray(seed)
-        for place in random.randint(0, len(content), random.randint(1, 9)):
-            content[place] = random.randint(256)
-        if trial % 5 == 0:
-            content = content[:random.randint(len(content))]
-        name = "1_batch_0_3_0" + ending
-        folder = put(tmp_path / "fuzz", {name: bytes(content)})
-        try:
-            classes = results.read(folder, 3).classes
-            assert ((classes >= 0) & (classes <= 9)).all()
-            read += 1
-        except UserError as error:
-            assert "\n" not in str(error)
-        os.unlink(os.path.join(folder, name))
-    assert read > 50
