@@ -5,10 +5,9 @@ import struct
 
 import numpy as np
 import pytest
-from support import write_tiny_set
 
-from nonlocal_tf.data import datasets, idx
-from nonlocal_tf.export import bins, inputs, layout
+from nonlocal_tf.data import idx
+from nonlocal_tf.export import bins
 
 
 def written(tmp_path, tiny_set, *arguments):
@@ -21,12 +20,6 @@ def written(tmp_path, tiny_set, *arguments):
     content = b"".join((output / "input" / name).read_bytes()
                        for name in names)
     return names, content
-
-
-def test_names_follow_the_known_one():
-    """The one name that is known, 1_batch_0_32.bin, and what follows it."""
-    assert layout.file_name(0, 32) == "1_batch_0_32.bin"
-    assert layout.file_name(9, 32) == "10_batch_288_320.bin"
 
 
 def test_flat_files_are_little_endian_rows(tmp_path, tiny_set, capsys):
@@ -65,13 +58,6 @@ def test_labels_lie_beside_the_inputs_in_two_forms(tmp_path, tiny_set):
         "{}\n".format(label) for label in labels)
 
 
-def test_the_two_test_files_are_enough(tmp_path):
-    write_tiny_set(tmp_path)
-    for name in datasets.FILES[:2]:
-        os.remove(str(tmp_path / name))
-    assert len(written(tmp_path, str(tmp_path))[0]) == 1
-
-
 def test_an_earlier_run_is_replaced_and_others_are_not(
         tmp_path, tiny_set, capsys):
     small = ["--image_size", "28"]
@@ -93,13 +79,42 @@ def test_an_earlier_run_is_replaced_and_others_are_not(
     assert os.listdir(str(tmp_path / "own")) == ["labels.txt"]
 
 
+def test_new_images_never_lie_beside_old_labels(
+        tmp_path, tiny_set, monkeypatch):
+    """The end comes right after the new images."""
+    small = ["--image_size", "28"]
+    written(tmp_path, tiny_set, "--batchsize", "5", *small)
+
+    def end(path):
+        assert os.listdir(str(tmp_path / "bins" / "input")) == [
+            "1_batch_0_23.bin"]
+        raise KeyboardInterrupt
+    monkeypatch.setattr(bins.storage, "replacing", end)
+    assert bins.main(["--data_url", tiny_set, "--output",
+                      str(tmp_path / "bins"), "--batchsize", "23"]
+                     + small) == 130
+    assert os.listdir(str(tmp_path / "bins")) == ["input"]
+
+
+def test_labels_do_not_go_where_msame_reads(tmp_path, tiny_set, capsys):
+    """A folder of .bin files, whatever its name."""
+    written(tmp_path, tiny_set, "--image_size", "28")
+    os.rename(str(tmp_path / "bins" / "input"), str(tmp_path / "mine"))
+    assert bins.main(["--data_url", tiny_set, "--output",
+                      str(tmp_path / "mine")]) == 2
+    assert "msame reads whole" in capsys.readouterr().err
+    assert os.listdir(str(tmp_path / "mine")) == ["1_batch_0_32.bin"]
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--batchsize", "0"], "--batchsize must be 1 to"),
     (["--image_size", "27"], "--image_size must be 28 to"),
     (["--images", "-1"], "--images must be 0 to"),
     (["--dataset", "none"], "--dataset must be one of"),
     (["--input_layout", "NCHW"], "invalid choice"),
-    (["--output", "a.bins"], 'must have no ".bin" in it'),
+    (["--output", "a.bins"], 'must have no ".bin" and no comma'),
+    (["--output", "a,b"], 'must have no ".bin" and no comma'),
+    (["--output", "bins/input"], "msame reads whole. Give --output bins"),
     (["--output", "/proc/none"], "--output must name a folder"),
     (["--batchsize", "100000", "--image_size", "4096"], "free. Name another"),
 ])
@@ -116,7 +131,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         tmp_path, tiny_set, monkeypatch, capsys):
     def full(images, image_size, kind):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(inputs.layout, "prepare", full)
+    monkeypatch.setattr(bins, "prepare", full)
     assert bins.main(["--data_url", tiny_set, "--output", str(tmp_path),
                       "--image_size", "28"]) == 2
     assert "No space left" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from support import ROOT, unprivileged
 
 from nonlocal_tf import command
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import score, scoring  # noqa: F401
+from nonlocal_tf.export import score
 
 ARGUMENTS = {
     "preflight": ["x.pb"], "bins": [],

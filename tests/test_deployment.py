@@ -12,6 +12,8 @@ import sys
 import pytest
 from support import ROOT, shell_lines
 
+from nonlocal_tf.export import bins, deploy, score
+
 PAGE = os.path.join(ROOT, "docs", "deployment.md")
 
 
@@ -27,6 +29,35 @@ def command_of(words):
     if words[1] != "-m":
         words[1] = os.path.join(ROOT, words[1])
     return [sys.executable] + words[1:]
+
+
+@pytest.mark.parametrize("model, name", [
+    ("out/model.pb", "{}"), ("out/flat.pb", "{}_flat"),
+    ("out/net.bin.pb", "{}_net_bin"), ("a b/my,net 1.pb", "{}_my_net_1"),
+    ("\u6a21\u578b/\u7f51.pb", "{}_\u7f51")])
+def test_printed_lines_fit_the_file(model, name):
+    """msame takes ".bin" in a folder for a file, a comma for two."""
+    words = [shlex.split(line.replace("\\\n", ""), comments=True) for line in (
+        deploy.bins_command(model, [8, 784], "mnist", "my data"),
+        deploy.atc_command(model, [8, 784], ["output"], "Ascend310"),
+        deploy.msame_command(model, [8, 784]), deploy.score_command(model))]
+    folder, results = name.format("bins"), name.format("results")
+    flags = bins.parse(words[0][3:])
+    assert (flags.output, flags.data_url) == (folder, "my data")
+    assert words[1][1] == "--model=" + model
+    assert words[2][1:7] == [
+        "--model", model[:-3] + ".om", "--input", folder + "/input",
+        "--output", results]
+    flags = score.parse(words[3][3:])
+    assert (flags.output, flags.labels) == (results, folder + "/labels.npy")
+
+
+@pytest.mark.parametrize("model, is_said", [
+    ("out/a-b_1.net.pb", False), ("\u6a21\u578b.pb", False), ("a b.pb", True),
+    ("a,b.pb", True), ("m\u00fc.pb", True)])
+def test_a_path_that_atc_refuses_is_said(model, is_said):
+    line = deploy.atc_command(model, [8, 784], ["output"], "Ascend310")
+    assert line.startswith("# ATC takes letters") == is_said
 
 
 @pytest.mark.slow

@@ -3,13 +3,17 @@
 import datetime
 import os
 import re
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import ROOT
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import formats, msame, rehearsal
+from nonlocal_tf.export import msame
 
 tf1 = tf.compat.v1
 
@@ -25,7 +29,6 @@ GOLDEN = [
     (np.array([0.1], np.float16), "0.0999756 "),
     (np.array([np.inf, -np.inf, np.nan], np.float32), "inf -inf nan "),
     (np.array([True, False]), "1 0 "),
-    (np.array([[5]], np.int32), "5 \n"),
     (np.array(5, np.int32), "5 "),
 ]
 
@@ -75,20 +78,17 @@ Inference average time without first time: SHORT ms
 
 @pytest.mark.parametrize("array, text", GOLDEN)
 def test_text_is_that_of_msame(array, text):
-    assert formats.as_text(array) == text
+    assert msame._text(array) == text
 
 
 def test_text_of_bytes_is_refused():
     with pytest.raises(UserError, match="raw characters"):
-        formats.as_text(np.array([1], np.uint8))
+        msame._text(np.array([1], np.uint8))
 
 
-@pytest.mark.parametrize("when, name", [
-    (datetime.datetime(2022, 9, 6, 8, 5, 3, 123456), "202296_8_5_3_123456"),
-    (datetime.datetime(2026, 11, 21, 12, 0, 59, 7), "20261121_12_0_59_7"),
-])
-def test_stamp_has_no_zeros(when, name):
-    assert formats.stamp(when) == name
+def test_stamp_has_no_zeros():
+    when = datetime.datetime(2022, 9, 6, 8, 5, 3, 123456)
+    assert msame._stamp(when) == "202296_8_5_3_123456"
 
 
 @pytest.fixture(scope="module")
@@ -172,54 +172,43 @@ def test_without_input_zeros_are_taken(model, tmp_path):
     assert (results / "double_output_0.txt").read_text() == "0 0 0 \n" * 2
 
 
-@pytest.mark.parametrize("flags", [
-    ["--dymBatch", "2"], ["--dymDims", "input:2,3"],
-    ["--dymShape", "input:2,3", "--outputSize", "8,24"]])
-def test_an_open_batch_is_set_by_msames_flags(flags, tmp_path):
+def test_an_open_batch_is_set_by_dymbatch(tmp_path):
     model = write_model(tmp_path / "open.pb", [None, 3])
     inputs = feed(tmp_path / "in", a=[[1, 5, 2], [3, 0, 1]])
-    assert msame.main(["--model", model, "--input", inputs, "--output",
-                       str(tmp_path / "out"), "--outfmt", "TXT"] + flags) == 0
+    assert msame.main([
+        "--model", model, "--input", inputs, "--output",
+        str(tmp_path / "out"), "--outfmt", "TXT", "--dymBatch", "2"]) == 0
     assert (only_folder(tmp_path / "out") / "a_output_0.txt").read_text() == (
         "1 0 ")
 
 
 @pytest.mark.parametrize("arguments, message", [
     (["--loop", "0"], "--loop must be 1 to 100"),
-    (["--loop", "101"], "--loop must be 1 to 100"),
     (["--device", "256"], "--device must be 0 to 255"),
     (["--outfmt", "CSV"], "invalid choice: 'CSV'"),
-    (["--profiler", "true"], "--profiler needs the device"),
-    (["--dump", "true"], "--dump needs the device"),
+    (["--dump", "true"], "--dump is no flag"),
     (["--dymBatch", "4096"], "--dymBatch must be 1 to 2048"),
-    (["--dymBatch", "2", "--dymHW", "1,1"], "exclude each other"),
-    (["--dymShape", "input:2,3"], "--dymShape needs --input and --outputSize"),
-    (["--no_such"], "--no_such is no flag"),
     (["--input", "IN/short.bin"], "must have 24 bytes, 2 x 3 float32"),
     (["--input", "IN/long.bin"], "it has 28"),
-    (["--input", "IN/empty.bin"], "it has 0"),
     (["--input", "IN/gone.bin"], "No such file"),
     (["--input", "IN/gone"], "neither"),
     (["--input", "IN/one.bin,IN/one.bin"], "has 1 inputs (input)"),
     (["--input", "IN"], "Did you mean --input"),
     (["--input", "IN/stems"], "msame overwrites"),
     (["--input", "IN/bare"], "must have an ending"),
-    (["--dymBatch", "7"], "they ask for [7, 3]"),
-    (["--dymHW", "2"], "--dymHW must be height,width"),
-    (["--dymDims", "x:2,3"], "has no input 'x' (there: input)"),
-    (["--dymDims", "input:2,4"], "Only what is open can be set"),
+    (["--dymBatch", "7"], "that of 'input' in"),
     (["--model", "x.om"], "runs the .pb that atc was given"),
     (["--input", "IN/none"], "holds none"),
-    (["--input", "IN/a.bins"], "msame takes any path"),
+    (["--input", "IN/a.bins"], "which msame takes for a file"),
     (["--output", "OUT/a/b"], "one level alone"),
-    (["--out_nodes", "none"], "it has no 'none'"),
+    (["--out_nodes", "none"], "(those that nothing reads: output, double)"),
     (["--out_nodes", "output:1"], "has no output 'output:1'"),
     (["--model", "IN/one.bin"], "must be a binary GraphDef"),
 ])
 def test_what_msame_does_silently_wrong_is_one_line(
         model, arguments, message, tmp_path, capsys):
     inputs = feed(tmp_path / "in", one=np.zeros([2, 3]), short=np.zeros(5),
-                  long=np.zeros(7), empty=[])
+                  long=np.zeros(7))
     (tmp_path / "in" / "none").mkdir()
     feed(tmp_path / "in" / "bare")
     (tmp_path / "in" / "bare" / "first").write_bytes(bytes(24))
@@ -244,10 +233,35 @@ def test_an_open_batch_needs_a_size(tmp_path, capsys):
 
 
 def test_a_run_that_fails_leaves_nothing(model, tmp_path, capsys, monkeypatch):
-    def full(results, stem, flags):
+    def full(results, stem, outfmt):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(rehearsal, "_write", full)
+    monkeypatch.setattr(msame, "_write", full)
     assert msame.main(["--model", model, "--output",
                        str(tmp_path / "out")]) == 2
     assert "No space left" in capsys.readouterr().err
     assert os.listdir(str(tmp_path / "out")) == []
+
+
+def test_a_graph_that_waits_for_ever_ends_at_sigterm(tmp_path):
+    """Nobody fills the queue; session.run waits in C++."""
+    with tf.Graph().as_default() as graph:
+        tf1.FIFOQueue(1, [tf.float32], [[2]]).dequeue(name="output")
+        (tmp_path / "queue.pb").write_bytes(
+            graph.as_graph_def().SerializeToString())
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nonlocal_tf.export.msame", "--model",
+         str(tmp_path / "queue.pb"), "--output", str(output)], cwd=ROOT,
+        stdout=subprocess.PIPE)
+    try:
+        while not process.stdout.readline().startswith(
+                str(output).encode("ascii")):
+            assert process.poll() is None
+        time.sleep(0.5)
+        assert len(os.listdir(str(output))) == 1        # what it fills
+        process.terminate()
+        assert process.wait(20) == 143
+    finally:
+        process.kill()
+        process.communicate()
+    assert os.listdir(str(output)) == []

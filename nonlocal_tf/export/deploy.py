@@ -6,9 +6,11 @@ import os
 import re
 import shlex
 
+from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
-LAYOUTS = ("image", "flat")     # of a frozen graph's input; see layout.py
+INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
+LAYOUTS = ("image", "flat")     # of the input; see `shape`
 
 # Batch sizes that an .om compiled for an open batch will take.
 DYNAMIC_BATCHES = "1,8,32"
@@ -16,9 +18,16 @@ LARGEST_BATCH = 32
 _WIDTH = 74                     # columns of a printed line
 
 
-def bin_bytes(shape):
-    """Bytes of a float32 .bin file of a shape."""
-    return functools.reduce(operator.mul, shape, 4)
+def shape(image_size, batch_size, layout):
+    """Of the placeholder `input`."""
+    if layout == "flat":
+        return [batch_size, DIGIT_SIZE * DIGIT_SIZE]
+    return [batch_size, image_size, image_size, 1]
+
+
+def bin_bytes(shape, each=4):
+    """Bytes of a .bin file of a shape; of a value: float32's."""
+    return functools.reduce(operator.mul, shape, each)
 
 
 def check_soc_version(name):
@@ -31,8 +40,12 @@ def check_soc_version(name):
 
 
 def _folder(kind, model):
-    """bins or results of this model: bins_flat for flat.pb."""
-    stem = os.path.splitext(os.path.basename(model))[0]
+    """bins or results of this model: bins_flat for flat.pb.
+
+    msame takes ".bin" in a folder's name for a file, a comma for two.
+    """
+    stem = re.sub(r"[^\w-]", "_", os.path.splitext(
+        os.path.basename(model))[0])
     return kind if stem == "model" else kind + "_" + stem
 
 
@@ -76,7 +89,11 @@ def atc_command(model, shape, outputs, soc_version):
         words.append("--input_format=NHWC")
     if shape[0] is None:
         words.append("--dynamic_batch_size=" + DYNAMIC_BATCHES)
-    return _line(words)
+    line = _line(words)
+    if re.search("[^A-Za-z0-9._/\u4e00-\u9fa5-]", model):
+        line = ("# ATC takes letters, digits, Chinese and - . _ / in a path "
+                "alone: rename it first.\n" + line)
+    return line
 
 
 def msame_command(model, shape):

@@ -18,24 +18,30 @@ Where msame is silent or goes wrong, this refuses with one line and exit code 2:
   - files missing from the second of several folders of inputs, folders among
     them, files without an ending, or two that differ in their endings alone
   - fewer or more --input entries than the graph has inputs
-  - a --dym... flag that does not fit: nothing is open, another name or size
+  - a --dymBatch for a batch that is not open
   - TXT of int8 and uint8 results (msame writes them as raw characters)
-  - --dump and --profiler, which need the device
-The result is written whole or not at all. A folder of inputs is run once, as
-by msame, whatever --loop says. Times are those of this CPU.
+Not rehearsed, and no flags here: --dymHW, --dymDims, --dymShape, --outputSize,
+--dump and --profiler. The result is written whole or not at all. A folder of
+inputs is run once, as by msame, whatever --loop says. Times are those of this
+CPU.
 """
 
+import concurrent.futures
+import datetime
+import os
 import sys
+import time
+from typing import Any, NamedTuple
 
-from nonlocal_tf import command
+from nonlocal_tf import command, storage
+from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
-
-_DYNAMIC = ("dymbatch", "dymhw", "dymdims", "dymshape")
+from nonlocal_tf.export import deploy
 
 
 def main(arguments):
     """Runs by command-line arguments; returns the exit code."""
-    return command.run("msame", lambda: _rehearse(parse(arguments)))
+    return command.run("msame", lambda: rehearse(parse(arguments)))
 
 
 def parse(arguments):
@@ -55,46 +61,328 @@ def parse(arguments):
     parser.add_argument("--device", type=int, default=0,
                         help="0 to 255; for its line alone")
     parser.add_argument("--debug", type=command.boolean, default=False)
-    parser.add_argument("--dump", type=command.boolean, default=False)
-    parser.add_argument("--profiler", type=command.boolean, default=False)
-    for name, text in (
-            ("dymBatch", "size of an open batch, to 2048"),
-            ("dymHW", '"height,width" of an open image'),
-            ("dymDims", '"input:32,784;..."'),
-            ("dymShape", "the same; needs --outputSize"),
-            ("outputSize", "bytes of each output, at least")):
-        parser.add_argument("--" + name, "--" + name.lower(),
-                            dest=name.lower(), help=text)
+    parser.add_argument("--dymBatch", "--dymbatch", type=int, default=None,
+                        dest="dymbatch", help="size of an open batch, to 2048")
     parser.add_argument(
         "--out_nodes", default="", help="not msame's: the outputs, as given to "
         "atc (default: those that nothing reads)")
     flags = parser.parse(arguments)
     command.check_ranges(flags, ("loop", 1, 100), ("device", 0, 255))
-    for name in ("dump", "profiler"):
-        if getattr(flags, name):
-            raise UserError("--{} needs the device; leave it out of the "
-                            "rehearsal.".format(name))
-    _check_dynamic(flags)
+    if flags.dymbatch is not None and not 1 <= flags.dymbatch <= 2048:
+        raise UserError("--dymBatch must be 1 to 2048; got {}.".format(
+            flags.dymbatch))
     return flags
 
 
-def _check_dynamic(flags):
-    given = [name for name in _DYNAMIC if getattr(flags, name) is not None]
-    if len(given) > 1:
-        raise UserError("--{} and --{} exclude each other; give one.".format(
-            *given[:2]))
-    if flags.dymshape and not (flags.input and flags.outputsize):
-        raise UserError("--dymShape needs --input and --outputSize.")
-    if flags.dymbatch is not None and not (
-            flags.dymbatch.isdigit() and 1 <= int(flags.dymbatch) <= 2048):
-        raise UserError("--dymBatch must be 1 to 2048; got {!r}.".format(
-            flags.dymbatch))
+class Input(NamedTuple):
+    """An input of the graph."""
+
+    name: str
+    dtype: Any                          # of NumPy, little-endian
+    shape: list                         # every size known
 
 
-def _rehearse(flags):
-    from nonlocal_tf.export.rehearsal import rehearse  # imports TensorFlow
-    rehearse(flags)
+def rehearse(flags):
+    """Runs the graph on the inputs and writes the results.
+
+    Args:
+      flags: the namespace of `parse`.
+    Returns:
+      The exit code, 0.
+    Raises:
+      UserError: one line; nothing is left in --output.
+    """
+    import tensorflow as tf
+
+    from nonlocal_tf.export import graphdef, run
+    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
+    if flags.model.endswith(".om"):
+        raise UserError("The rehearsal runs the .pb that atc was given; got "
+                        "{!r}.".format(flags.model))
+    graph_def = graphdef.read(flags.model)
+    inputs = _inputs(graph_def, flags)
+    runs, from_folder = _runs(inputs, flags)
+    outputs = _output_names(graph_def, flags)
+    _check_output_folder(flags.output)
+    try:
+        # Python acts on a signal between its own steps: a graph that waits
+        # for ever is run in a thread, and closing its session ends it.
+        with concurrent.futures.ThreadPoolExecutor(1) as thread, (
+                tf.Graph().as_default()) as graph, run.cpu_session() as session:
+            graphdef.load(graph_def, flags.model)
+            fetches = [_tensor(graph, name) for name in outputs]
+            _say_opening(flags, inputs, outputs)
+            folder = os.path.join(flags.output, _stamp(
+                datetime.datetime.now()))
+            say(folder)
+            milliseconds = []
+            with storage.replacing_folder(folder) as partial:
+                for stem, files in runs:
+                    feed = _feed(inputs, files)
+                    for _ in range(1 if from_folder else flags.loop):
+                        began = time.perf_counter()
+                        results = thread.submit(
+                            session.run, fetches, feed).result()
+                        milliseconds.append(
+                            1000 * (time.perf_counter() - began))
+                        say("Inference time: {:g}ms".format(milliseconds[-1]))
+                    say("[INFO] get max dynamic batch size success")
+                    _write(results, os.path.join(partial, stem), flags.outfmt)
+                    say("[INFO] output data success")
+                    if from_folder:
+                        say("[INFO] destroy model input success")
+    except (MemoryError, ValueError, TypeError, tf.errors.OpError) as error:
+        raise UserError("The model could not be executed: {} Do the inputs "
+                        "fit the graph?".format(storage.gist(error)))
+    except OSError as error:
+        raise UserError(
+            "--output {!r} must take the results; {}. Free some space or name "
+            "another folder.".format(flags.output, error.strerror or error))
+    _say_closing(flags, milliseconds, from_folder)
     return 0
+
+
+def _inputs(graph_def, flags):
+    """The graph's `Input`s in its order, an open batch set by --dymBatch."""
+    import numpy as np
+    import tensorflow as tf
+
+    from nonlocal_tf.export import graphdef
+    inputs = []
+    for node in graphdef.placeholders(graph_def):
+        kind = graphdef.attribute_type(node, "dtype")
+        dtype = tf.as_dtype(kind) if kind else tf.string
+        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+            raise UserError(
+                "Inputs must be numbers; {!r} of {!r} is {}. Freeze a graph "
+                "that decodes nothing.".format(
+                    node.name, flags.model, dtype.name))
+        shape = graphdef.declared_shape(node)
+        if shape and flags.dymbatch:
+            if shape[0] is not None:
+                raise UserError(
+                    "--dymBatch sets an open batch; that of {!r} in {!r} is "
+                    "{}. Leave --dymBatch out.".format(
+                        node.name, flags.model, shape[0]))
+            shape[0] = flags.dymbatch
+        if shape is None or None in shape:
+            raise UserError(
+                "Each size of the input must be known; {!r} of {!r} is {}. "
+                "Give --dymBatch, or freeze with a fixed --batchsize.".format(
+                    node.name, flags.model, "of unknown rank" if shape is None
+                    else [-1 if size is None else size for size in shape]))
+        inputs.append(Input(node.name, np.dtype(
+            dtype.as_numpy_dtype).newbyteorder("<"), shape))
+    return inputs
+
+
+def _runs(inputs, flags):
+    """What --input asks for, in msame's order, sizes checked.
+
+    Returns:
+      A list of (stem of the results, a file for each input; none: zeros), and
+      whether they come from a folder.
+    """
+    entries = [entry.strip() for entry in flags.input.split(",")
+               if entry.strip()]
+    model = os.path.splitext(os.path.basename(flags.model))[0]
+    if not entries:
+        return [(model, [])], False
+    if len(entries) != len(inputs):
+        raise UserError(
+            "{!r} has {} inputs ({}); --input names {}. Give one .bin or one "
+            "folder for each, with commas between.".format(
+                flags.model, len(inputs), ", ".join(
+                    each.name for each in inputs), len(entries)))
+    from_folder = os.path.isdir(entries[0])
+    if from_folder == (".bin" in entries[0]):
+        raise UserError(
+            "--input must name .bin files, or folders without \".bin\" in "
+            "their path, which msame takes for a file; {!r} is neither."
+            .format(entries[0]))
+    runs = [(os.path.splitext(name)[0],
+             [os.path.join(entry, name) for entry in entries])
+            for name in _common_names(entries)] if from_folder else [
+                (model, entries)]
+    for _, files in runs:
+        for each, path in zip(inputs, files):
+            _check_size(each, path)
+    return runs, from_folder
+
+
+def _common_names(folders):
+    """The files of every folder, in msame's plain order."""
+    names = None
+    for folder in folders:
+        found = sorted(
+            name for name in os.listdir(folder) if not name.startswith(".")
+        ) if os.path.isdir(folder) else []
+        if not found or names not in (None, found):
+            raise UserError(
+                "Folders of inputs must hold files of the same names; {!r} "
+                "holds {}.".format(folder, ", ".join(found[:3]) or "none"))
+        names = found
+    stems = [os.path.splitext(name)[0] for name in names]
+    for name, stem in zip(names, stems):
+        path = os.path.join(folders[0], name)
+        if os.path.isdir(path):
+            raise UserError(
+                "A folder of inputs must hold .bin files alone; {!r} has the "
+                "folder {!r}. Did you mean --input {}?".format(
+                    folders[0], name, path))
+        if "." not in name or stems.count(stem) > 1:
+            raise UserError(
+                "Inputs must have an ending, or msame aborts, and differ "
+                "before it, or msame overwrites results; {!r} does not. "
+                "Rename it.".format(name))
+    return names
+
+
+def _check_size(each, path):
+    """msame does not: a wrong size runs, or fails on the device."""
+    wanted = deploy.bin_bytes(each.shape, each.dtype.itemsize)
+    try:
+        received = os.path.getsize(path)
+    except OSError as error:
+        raise UserError("{!r} must be a file of {:,} bytes; {}.".format(
+            path, wanted, error.strerror))
+    if received != wanted:
+        raise UserError(
+            "{!r} must have {:,} bytes, {} {} for the input {!r}; it has {:,}."
+            " Write it by bins with the --batchsize, --input_layout and "
+            "--image_size of the graph; move it away if it is no input."
+            .format(path, wanted, " x ".join(map(str, each.shape)),
+                    each.dtype.name, each.name, received))
+
+
+def _output_names(graph_def, flags):
+    """Names of the output nodes, in the order of an .om."""
+    from nonlocal_tf.export import graphdef
+    leaves = [node.name for node in graphdef.leaves(graph_def)]
+    if not flags.out_nodes:
+        if not leaves:
+            raise UserError("{!r} has no output. Name one with --out_nodes."
+                            .format(flags.model))
+        return leaves
+    names = [name.strip() for name in flags.out_nodes.strip(";").split(";")]
+    nodes = graphdef.by_name(graph_def)
+    for name in names:
+        if graphdef.source(name) not in nodes:
+            raise UserError(
+                "--out_nodes must name nodes of {!r}; it has no {!r} (those "
+                "that nothing reads: {}).".format(
+                    flags.model, name, ", ".join(leaves[:8])))
+    return names
+
+
+def _tensor(graph, name):
+    """An output, of a type that msame's files can hold."""
+    try:
+        tensor = graph.get_tensor_by_name(
+            name if ":" in name else name + ":0")
+    except (KeyError, ValueError):
+        raise UserError("The graph has no output {!r}. Name one with "
+                        "--out_nodes.".format(name))
+    dtype = tensor.dtype
+    if dtype.name == "bfloat16" or not (
+            dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        raise UserError(
+            "Outputs must be float, int or bool; {!r} is {}. Name others with "
+            "--out_nodes.".format(tensor.name, dtype.name))
+    return tensor
+
+
+def _check_output_folder(path):
+    """msame makes one folder, not its parents."""
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise UserError(
+            "--output {!r} must lie in a folder that is there, as msame makes "
+            "one level alone; {!r} is not. Make it first.".format(
+                path, parent))
+    storage.make_folder(path, "--output")
+
+
+def _feed(inputs, files):
+    """The arrays of one run by the names of their tensors."""
+    import numpy as np
+    for path in files:
+        say("[INFO] start to process file:" + path)
+    return {each.name + ":0": np.fromfile(files[index], each.dtype).reshape(
+        each.shape) if files else np.zeros(each.shape, each.dtype)
+            for index, each in enumerate(inputs)}
+
+
+def _write(results, stem, outfmt):
+    for index, array in enumerate(results):
+        data = _text(array).encode("ascii") if outfmt == "TXT" else (
+            array.astype(array.dtype.newbyteorder("<")).tobytes())
+        with open("{}_output_{}.{}".format(
+                stem, index, outfmt.lower()), "wb") as file:
+            file.write(data)
+
+
+def _text(array):
+    """An array as msame's TXT.
+
+    Raises:
+      UserError: msame would write raw characters.
+    """
+    if array.dtype.name in ("int8", "uint8"):
+        raise UserError(
+            "msame writes {} results as raw characters in TXT. Use --outfmt "
+            "BIN.".format(array.dtype))
+    form = "{:g} " if array.dtype.kind == "f" else "{:d} "
+    words = [form.format(value) for value in array.ravel().tolist()]
+    if array.ndim > 1 and words:
+        row = array.shape[-1]
+        words[row - 1::row] = [word + "\n" for word in words[row - 1::row]]
+    return "".join(words)
+
+
+def _stamp(now):
+    """msame's name of a folder: a date without zeros, then a time."""
+    return "{}{}{}_{}_{}_{}_{}".format(
+        now.year, now.month, now.day, now.hour, now.minute, now.second,
+        now.microsecond)
+
+
+def _say_opening(flags, inputs, outputs):
+    """msame's lines up to the name of the folder."""
+    for line in (
+            "acl init success", "open device {} success".format(flags.device),
+            "create context success", "create stream success",
+            "get run mode success",
+            "load model {} success".format(flags.model),
+            "create model description success",
+            "get input dynamic gear count success",
+            "create model output success"):
+        say("[INFO] " + line)
+    if flags.debug:
+        for each in inputs:
+            say("[DEBUG] input {}: {} {}".format(
+                each.name, each.dtype.name, each.shape))
+        say("[DEBUG] outputs: {}".format(", ".join(outputs)))
+
+
+def _say_closing(flags, milliseconds, from_folder):
+    """msame's lines about the times, and its last; a folder's differ."""
+    form = "{:.2f} ms" if from_folder else "{:f} ms"
+    for name, times in (
+            ("time :" if from_folder else "time:", milliseconds),
+            ("time without first time:", milliseconds[1:])):
+        if times:
+            say("Inference average {} ".format(name)
+                + form.format(sum(times) / len(times)))
+    if not from_folder:
+        say("[INFO] destroy model input success")
+    for line in (
+            "unload model success, model Id is 1",
+            "pid: {} Execute sample success".format(os.getpid()),
+            "end to destroy stream", "end to destroy context",
+            "end to reset device is {}".format(flags.device),
+            "end to finalize acl"):
+        say("[INFO] " + line)
 
 
 if __name__ == "__main__":

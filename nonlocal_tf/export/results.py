@@ -13,12 +13,13 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export.layout import FILE_NAME
+from nonlocal_tf.export.bins import FILE_NAME
+from nonlocal_tf.storage import PARTIAL
 
 CLASSES = 10
-ENDINGS = (".txt", ".bin", ".npy")
-_OUTPUT = re.compile(r"^(.+?)_(output_?)?(\d+)$")       # stem, msame's, index
-_RANGE = re.compile(r"(?:^|_)(\d+)_batch_(\d+)_(\d+)$")  # see layout.py
+_NAME = re.compile(                 # stem, output, ending
+    r"^(.+?)_(?:output_?)?(\d+)\.(?:txt|bin|npy)$")
+_RANGE = re.compile(r"(?:^|_)\d+_batch_(\d+)_(\d+)$")   # see bins.py
 
 
 class ResultFile(NamedTuple):
@@ -26,7 +27,7 @@ class ResultFile(NamedTuple):
 
     path: str
     stem: str                           # of the input file
-    index: int                          # of the model's output
+    output: int                         # of the model
     first: Optional[int]                # image, by the name; None: no range
     end: Optional[int]                  # one past the last image
 
@@ -35,11 +36,9 @@ class Prediction(NamedTuple):
     """What a folder of results says."""
 
     classes: np.ndarray                 # int [N]; -1: no result
-    missing: list                       # (first, end) of images without one
     surplus: list                       # names of files beyond the labels
     by_name: bool                       # places read from the files' names
     width: int                          # images of most files
-    strays: list                        # names that are none of results
 
 
 def find_folder(output):
@@ -48,12 +47,15 @@ def find_folder(output):
     Raises:
       UserError: there is none, or there are several.
     """
-    if not os.path.isdir(output):
-        raise UserError("--output must be the folder that msame or ais_bench "
-                        "wrote to; {!r} is no folder.".format(output))
+    if not os.path.isdir(output) or output.rstrip("/").endswith(PARTIAL):
+        raise UserError(
+            "--output must be the folder that msame or ais_bench wrote to; "
+            "{!r} is {}.".format(output, "what a killed run left"
+                                 if os.path.isdir(output) else "no folder"))
     if _list(output):
         return output
-    below = [os.path.join(output, name) for name in sorted(os.listdir(output))]
+    below = [os.path.join(output, name) for name in sorted(os.listdir(output))
+             if not name.endswith(PARTIAL)]
     below = [path for path in below if os.path.isdir(path) and _list(path)]
     if not below:
         raise UserError(
@@ -71,22 +73,17 @@ def find_folder(output):
 
 
 def _list(folder):
-    """The result files in a folder, in natural order."""
+    """The result files in a folder."""
     files = []
-    for name in os.listdir(folder):
-        stem, ending = os.path.splitext(name)
-        match = _OUTPUT.match(stem)
+    for name in sorted(os.listdir(folder)):
+        match = _NAME.match(name)
         path = os.path.join(folder, name)
-        if ending in ENDINGS and match and os.path.isfile(path) and not (
-                FILE_NAME.match(name)):
+        if match and not FILE_NAME.match(name) and os.path.isfile(path):
             place = _RANGE.search(match.group(1))
+            first, end = map(int, place.groups()) if place else (None, None)
             files.append(ResultFile(
-                path, match.group(1), int(match.group(3)),
-                int(place.group(2)) if place else None,
-                int(place.group(3)) if place else None))
-    return sorted(files, key=lambda file: [
-        int(part) if part.isdigit() else part
-        for part in re.split(r"(\d+)", os.path.basename(file.path))])
+                path, match.group(1), int(match.group(2)), first, end))
+    return files
 
 
 def read(folder, images, output=0, batch_size=0):
@@ -102,88 +99,49 @@ def read(folder, images, output=0, batch_size=0):
     Raises:
       UserError: a file cannot be read, or does not hold what its name says.
     """
-    files = _of_output(folder, output)
-    by_name = all(file.first is not None for file in files)
-    if not by_name:
-        files = _placed(folder, files, images, batch_size)
-    width = collections.Counter(
-        file.end - file.first for file in files).most_common(1)[0][0]
-    if by_name and batch_size not in (0, width):
-        raise UserError(
-            "--batchsize {} must fit the files; by their names in {!r} they "
-            "hold {} images each. Leave it out.".format(
-                batch_size, folder, width))
-    classes = np.full(images, -1)
-    for file in files:
-        _fill(classes, file, by_name)
-    surplus = [os.path.basename(file.path) for file in files
-               if file.first >= images]
-    return Prediction(classes, _gaps(classes), surplus, by_name, width,
-                      _strays(folder))
-
-
-def _of_output(folder, output):
-    """The files of one output of the model, one for each input."""
-    files = _list(folder)
-    indices = sorted({file.index for file in files})
-    files = [file for file in files if file.index == output]
+    every = _list(folder)
+    files = [file for file in every if file.output == output]
     if not files:
         raise UserError(
-            "{!r} must hold results of output {}; it has {}. Name another "
-            "with --output_index.".format(
-                folder, output, "those of " + ", ".join(map(str, indices))
-                if indices else "none"))
-    stems = [file.stem for file in files]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise UserError(
-            "{!r} must hold one file for each input; {!r} has several. Leave "
-            "those of one run there.".format(folder, twice[0]))
-    return files
+            "{!r} must hold results of output {}; it has those of {}. Name "
+            "another with --output_index.".format(folder, output, ", ".join(
+                map(str, sorted({file.output for file in every})))))
+    foreign = [file for file in files if file.first is None]
+    if foreign:
+        files = _placed(folder, files, foreign, images, batch_size)
+    classes = np.full(images, -1)
+    for file in files:
+        count = file.end - file.first
+        place = classes[file.first:file.end]
+        if count < 1 or (place >= 0).any():
+            raise UserError(
+                "Each image needs one result; {!r} repeats images of another "
+                "file, or holds none by its name. Leave the files of one run "
+                "there.".format(file.path))
+        if place.size:
+            place[:] = _classes(file.path, count)[:place.size]
+    return Prediction(
+        classes, [os.path.basename(file.path) for file in files
+                  if file.first >= images], not foreign,
+        collections.Counter(file.end - file.first
+                            for file in files).most_common(1)[0][0])
 
 
-def _fill(classes, file, by_name):
-    """Puts a file's classes at the places of its images, as far as needed."""
-    if file.end <= file.first:
-        raise UserError(
-            "A name must be number_batch_first_end with first below end; "
-            "{!r} is turned round.".format(file.path))
-    if file.first >= len(classes):
-        return
-    place = classes[file.first:file.end]
-    if (place >= 0).any():
-        raise UserError(
-            "Each image needs one result; {!r} repeats images of another "
-            "file. Leave the files of one run there.".format(file.path))
-    place[:] = _classes(file, file.end - file.first, by_name)[:len(place)]
-
-
-def _strays(folder):
-    """Names with a result's ending that are not understood as one."""
-    known = {os.path.basename(file.path) for file in _list(folder)}
-    return [name for name in sorted(os.listdir(folder)) if name not in known
-            and name.endswith(ENDINGS) and not name.startswith(".")]
-
-
-def _placed(folder, files, images, batch_size):
+def _placed(folder, files, foreign, images, batch_size):
     """Files whose names tell no images: by the last number in their names."""
-    foreign = [os.path.basename(file.path) for file in files
-               if file.first is None]
     if len(foreign) < len(files):
         raise UserError(
             "The names in {!r} must all tell which images a file holds, or "
             "none; {!r} does not. Move it away, or give it its own name back."
-            .format(folder, foreign[0]))
+            .format(folder, os.path.basename(foreign[0].path)))
     if not batch_size:
         raise UserError(
             "The names in {!r} must tell which images a file holds, as those "
             "that bins.py makes do; {!r} does not. Give --batchsize, the "
             "images of each file, and they are placed by the last number in "
-            "their names.".format(folder, foreign[0]))
-    numbers = []
-    for file in files:
-        found = re.findall(r"\d+", file.stem)
-        numbers.append(int(found[-1]) if found else 0)
+            "their names.".format(folder, os.path.basename(foreign[0].path)))
+    numbers = [int((re.findall(r"\d+", file.stem) or ["0"])[-1])
+               for file in files]
     lowest, wanted = min(numbers), -(-images // batch_size)
     if sorted(numbers) != list(range(lowest, lowest + wanted)) or lowest > 1:
         raise UserError(
@@ -197,84 +155,60 @@ def _placed(folder, files, images, batch_size):
             for file, number in zip(files, numbers)]
 
 
-def _classes(file, count, sure=True):
-    """The classes of the `count` images in a file; is the count `sure`?"""
-    values = _values(file, count)
-    if not sure and len(values) != count and _are_classes(values):
-        raise UserError(
-            "{!r} must hold {} values by --batchsize; it has {}, all whole "
-            "numbers 0 to {}: classes of as many images? Give --batchsize {}."
-            .format(file.path, count, len(values), CLASSES - 1, len(values)))
-    if len(values) == count and _are_classes(values):
+def _classes(path, count):
+    """The classes of the `count` images in a file."""
+    values = numbers(path, count)
+    if len(values) == count and are_classes(values):
         return values.astype(np.int64)
-    if len(values) == count * CLASSES:
-        scores = values.reshape(count, CLASSES)
-        if not np.isfinite(scores).all():
-            raise UserError(
-                "The scores in {!r} must be finite; they are not. Did the "
-                "device overflow fp16? (freeze_pb.py --check_fp16)".format(
-                    file.path))
-        return scores.argmax(axis=1)
-    raise UserError(
-        "{!r} must hold {} classes 0 to {}, or {} scores; it has {} values{}. "
-        "Was the model compiled for another batch size, or is it another "
-        "output (--output_index)?".format(
-            file.path, count, CLASSES - 1, count * CLASSES, len(values),
-            "" if len(values) != count else ", not all of them classes"))
-
-
-def _are_classes(values):
-    return bool(np.isfinite(values).all() and np.isin(
-        values, np.arange(CLASSES)).all())
-
-
-def _values(file, count):
-    """The numbers in a file of `count` images, float64 [n]."""
-    try:
-        if file.path.endswith(".npy"):
-            return _npy_values(file.path)
-        with open(file.path, "rb") as stream:
-            data = stream.read()
-        if file.path.endswith(".txt"):
-            return np.array(
-                [float(word) for word in data.decode("ascii").split()])
-        return _raw_values(data, count)
-    except OSError as error:
-        raise UserError("{!r} cannot be read: {}.".format(
-            file.path, error.strerror or error))
-    except ValueError as error:
+    if len(values) != count * CLASSES:
         raise UserError(
-            "{!r} must hold numbers; {}. Was the run cut short?".format(
-                file.path, str(error).split("\n")[0][:100]))
+            "{!r} must hold {} classes 0 to {}, or {} scores; it has {} values"
+            "{}. Was the model compiled for another batch size, or is it "
+            "another output (--output_index)?".format(
+                path, count, CLASSES - 1, count * CLASSES, len(values), ""
+                if len(values) != count else ", not all of them classes"))
+    if not np.isfinite(values).all():
+        raise UserError(
+            "The scores in {!r} must be finite; they are not. Did the device "
+            "overflow fp16? (freeze_pb.py --check_fp16)".format(path))
+    return values.reshape(count, CLASSES).argmax(axis=1)
 
 
-def _npy_values(path):
-    with open(path, "rb") as stream:
-        try:
-            values = np.load(stream, allow_pickle=False)
-            return np.ravel(values).astype(np.float64)
-        except OSError:
-            raise
-        except Exception as error:      # a damaged header: of many kinds
-            raise ValueError("no .npy array: {}".format(error))
+def are_classes(values):
+    """Whether all numbers are whole, 0 to 9."""
+    return bool(np.isin(values, np.arange(CLASSES)).all())
 
 
-def _raw_values(data, count):
+def numbers(path, count=1):
+    """The numbers in a .txt, .npy or raw .bin of `count` images, float64 [n].
+
+    Raises:
+      UserError: it cannot be read, or holds something else.
+    """
+    try:
+        with open(path, "rb") as file:
+            if path.endswith(".npy"):
+                values = np.load(file, allow_pickle=False)
+                return np.ravel(values).astype(np.float64)
+            data = file.read()
+        if path.endswith(".txt"):
+            return np.array([float(word) for word in data.split()])
+        return _raw(data, count)
+    except Exception as error:          # a damaged .npy header: of many kinds
+        raise UserError(
+            "{!r} must hold numbers; {}. Was it cut short?".format(
+                path, str(error).split("\n")[0][:100]))
+
+
+def _raw(data, count):
     """Numbers of a .bin: the size of one image tells their type."""
     each, rest = divmod(len(data), count)
     kinds = {4: ("<i4", "<f4"), 8: ("<i8",), 2: ("<f2",),
              4 * CLASSES: ("<f4",), 2 * CLASSES: ("<f2",)}.get(each, ())
     for kind in () if rest else kinds:
         values = np.frombuffer(data, kind).astype(np.float64)
-        if len(values) > count or _are_classes(values):
+        if len(values) > count or are_classes(values):
             return values
     raise ValueError(
         "{} bytes are neither classes (int32, int64, float32) nor scores "
         "(float32, float16) of {} images".format(len(data), count))
-
-
-def _gaps(classes):
-    """(first, end) of each stretch without a result."""
-    lacking = np.flatnonzero(np.diff(np.concatenate(
-        [[False], classes < 0, [False]]).astype(np.int8)))
-    return [tuple(pair) for pair in lacking.reshape(-1, 2).tolist()]

@@ -8,20 +8,22 @@ order in which the tool took the files does not matter. Exit code 0: every
 image has a result; 1: files are missing or surplus; 2: unusable.
 """
 
+import collections
+import os
 import sys
 
 from nonlocal_tf import command
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import bins
+
+COMPLETE, INCOMPLETE = 0, 1
+_ROW = 32                       # predictions that are printed
+_CONFUSIONS = 10                # pairs that are printed
 
 
 def main(arguments):
     """Scores by command-line arguments; returns the exit code."""
-    def act():
-        flags = parse(arguments)
-        from nonlocal_tf.export.scoring import score  # imports NumPy
-        return score(flags)
-
-    return command.run("score", act)
+    return command.run("score", lambda: score(parse(arguments)))
 
 
 def parse(arguments):
@@ -45,6 +47,100 @@ def parse(arguments):
             raise UserError("--{} must be 0 or more; got {}.".format(
                 name, getattr(flags, name)))
     return flags
+
+
+def read_labels(path):
+    """Labels from .npy, .txt (one a line) or IDX: int [N].
+
+    Raises:
+      UserError: it is none of these, or a label is not 0 to 9.
+    """
+    from nonlocal_tf.data import idx
+    from nonlocal_tf.export import results
+    if "idx1" in os.path.basename(path):
+        return idx.read_labels(path)
+    if not path.endswith((".npy", ".txt")):
+        raise UserError(
+            "--labels must be labels.npy or labels.txt of bins.py, or an IDX "
+            "file of labels; got {!r}.".format(path))
+    labels = results.numbers(path)
+    if not labels.size or not results.are_classes(labels):
+        raise UserError(
+            "--labels must be whole numbers, 0 to {}, one for each image, as "
+            "bins.py writes them; those in {!r} are not.".format(
+                results.CLASSES - 1, path))
+    return labels.astype(int)
+
+
+def score(flags):
+    """Prints the score; returns COMPLETE or INCOMPLETE.
+
+    Args:
+      flags: the namespace of `parse`.
+    Raises:
+      UserError: labels or results cannot be read, or do not match.
+    """
+    from nonlocal_tf.export import results
+    labels = read_labels(flags.labels)
+    folder = results.find_folder(flags.output)
+    found = results.read(
+        folder, len(labels), flags.output_index, flags.batchsize)
+    judged = found.classes >= 0
+    right = int((found.classes == labels).sum())
+    count = int(judged.sum())
+    if not count:
+        raise UserError("{!r} must hold results for the {} labels; it has "
+                        "none of theirs.".format(folder, len(labels)))
+    say = command.say
+    say("{}: {}".format(folder, "each file's images by its name"
+                        if found.by_name else
+                        "files placed by the last number in their names"))
+    say_rows(found.classes, labels)
+    notes = ""
+    if count < len(labels):
+        notes = "; {} of {} have no result".format(
+            len(labels) - count, len(labels))
+    if found.surplus:
+        notes += "; surplus files: {}".format(len(found.surplus))
+    say("accuracy {:.2%} ({} of {} images{})".format(
+        right / count, right, count, notes))
+    _say_confusions(found.classes[judged], labels[judged])
+    for first in range(0, len(labels), found.width):
+        lacking = judged[first:first + found.width] == 0
+        if lacking.any():
+            say("missing: results of {} (images {} to {})".format(
+                bins.file_name(first // found.width, found.width), first,
+                first + len(lacking) - 1))
+    for name in found.surplus:
+        say("surplus: {} (there are {} labels)".format(name, len(labels)))
+    return INCOMPLETE if notes else COMPLETE
+
+
+def say_rows(classes, labels):
+    """The first predictions and the truth, as the known system prints them.
+
+    Args:
+      classes: [N], -1 where there is none.
+      labels: [N].
+    """
+    command.say("predicted, then the truth (gt), of the first {}:".format(
+        min(_ROW, len(labels))))
+    command.say(" ".join("-" if each < 0 else str(each)
+                         for each in classes[:_ROW]))
+    command.say("gt")
+    command.say(" ".join(map(str, labels[:_ROW])))
+
+
+def _say_confusions(classes, labels):
+    """The pairs of digits that were taken for each other most often."""
+    pairs = collections.Counter(
+        (int(label), int(each)) for label, each in zip(labels, classes)
+        if label != each)
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    for (label, each), count in ordered[:_CONFUSIONS]:
+        command.say("  {} taken for {}: {}".format(label, each, count))
+    if len(ordered) > _CONFUSIONS:
+        command.say("  and {} other pairs".format(len(ordered) - _CONFUSIONS))
 
 
 if __name__ == "__main__":
