@@ -24,8 +24,7 @@ def test_each_key_has_the_field_that_the_adapter_reads(monkeypatch):
         os.path.join(ROOT, "tests", "fakes", "common")] + sys.path)
     from ascend_fake.options import KEYS
     assert {key: field for key, (field, _) in npu_options.OPTIONS.items()} == {
-        key: field for key, (field, _) in KEYS.items()
-        if key not in npu_options._REFUSED or key == "precision_mode"}
+        key: field for key, (field, _) in KEYS.items()}
 
 
 def test_the_default_is_a_graph_on_the_npu_in_mixed_precision():
