@@ -24,8 +24,9 @@ def boot(script, arguments):
     Returns:
       The trainer's own exit code; 128 + N where signal N killed it.
     """
-    for line in describe(script, arguments, os.environ):
-        _say(line)
+    if not {"-h", "--help"} & set(arguments):
+        for line in describe(script, arguments, os.environ):
+            _say(line)
     child, early = [], []
 
     def forward(number, _):
@@ -51,6 +52,15 @@ def boot(script, arguments):
     return code
 
 
+# What ModelArts, or whoever starts cards, tells a process. No other variable
+# is printed: a name does not say whether its value is a password.
+_SHOWN = """
+RANK_ID RANK_SIZE RANK_TABLE_FILE RANK_TABLE_FILE_V_1_0 ASCEND_DEVICE_ID
+DEVICE_ID JOB_ID POD_NAME HCCL_CONNECT_TIMEOUT S3_ENDPOINT S3_USE_HTTPS
+S3_VERIFY_SSL S3_REGION REGION TF_CPP_MIN_LOG_LEVEL MA_JOB_DIR MA_CURRENT_IP
+MA_CURRENT_INSTANCE_NAME MA_NUM_GPUS MA_NUM_HOSTS MA_TASK_NAME VC_TASK_INDEX
+VC_WORKER_HOSTS VC_WORKER_NUM DLS_TASK_INDEX DLS_TASK_NUMBER BATCH_JOB_ID
+BATCH_TASK_CURRENT_INSTANCE BATCH_TASK_INDEX""".split()
 _MEANINGS = {
     signal.SIGKILL: "9, SIGKILL: out of memory, or ended from outside",
     signal.SIGABRT: "6, SIGABRT: the Ascend adapter aborts over a bad option "
@@ -76,12 +86,10 @@ def describe(script, arguments, environ):
     for name in ("tensorflow", "numpy", "absl-py", "moxing",
                  "esdk-obs-python", "npu-bridge", "npu-device"):
         yield "boot: {} {}".format(name, _version(name))
-    for line in secrets.masked_environment(environ):
-        yield "env: " + line
-    yield "boot: device {}, rank {} of {}, rank table {}".format(
-        environ.get("ASCEND_DEVICE_ID") or environ.get("DEVICE_ID") or "none",
-        environ.get("RANK_ID", "0"), environ.get("RANK_SIZE", "1"),
-        environ.get("RANK_TABLE_FILE", "none"))
+    for name in _SHOWN:
+        if name in environ:
+            yield "env: {}={}".format(
+                name, secrets.masked(environ[name], environ))
     yield secrets.masked("boot: data_url {}, train_url {}, others: {}".format(
         known.data_url, known.train_url,
         " ".join(secrets.masked_arguments(others)) or "none"), environ)

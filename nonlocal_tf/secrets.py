@@ -62,10 +62,3 @@ def masked_arguments(arguments):
                          else masked(argument))
         hidden = secret and not equals
     return words
-
-
-def masked_environment(environ):
-    """Sorted lines NAME=value, credentials masked."""
-    return ["{}={}".format(name, MASK if is_secret(name) and environ[name]
-                           else masked(environ[name], environ))
-            for name in sorted(environ)]

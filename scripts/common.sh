@@ -76,13 +76,17 @@ npu_flags() {                   # the convention's switches as our flags
     flags=(--precision_mode="$precision_mode")
     if [ "$over_dump" = True ] || [ "$data_dump_flag" = True ]; then
         mkdir -p "$output/dump"
-        flags+=(--dump_path="$output/dump")
+        flags+=(--npu_option=dump_path="$output/dump")
     fi
-    if [ "$over_dump" = True ]; then flags+=(--overflow_dump=True); fi
-    if [ -n "$data_dump_step" ]; then flags+=(--dump_step="$data_dump_step"); fi
+    if [ "$over_dump" = True ]; then
+        flags+=(--npu_option=enable_dump_debug=true)
+    elif [ "$data_dump_flag" = True ]; then
+        flags+=(--npu_option=enable_dump=true)
+    fi
+    if [ -n "$data_dump_step" ]; then flags+=(--npu_option=dump_step="$data_dump_step"); fi
     if [ "$profiling" = True ]; then
         mkdir -p "$output/profiling"
-        flags+=(--profiling_path="$output/profiling")
+        flags+=(--npu_option=profiling_mode=true --npu_option=profiling_options='{"output":"'"$output/profiling"'","training_trace":"on","task_trace":"on","aicpu":"on","fp_point":"","bp_point":""}')
     fi
     if [ "$autotune" = True ]; then flags+=(--npu_option=auto_tune_mode=RL,GA); fi
 }

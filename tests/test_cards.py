@@ -34,7 +34,7 @@ def run_both(folder, *flags, **variables):
     """Variables of both ranks after their run; what they printed."""
     code = variables.pop("code", 0)
     processes = [
-        start(folder, rank, dict(own, **variables),
+        start(folder, rank, dict(own, POD_NAME="job-0", **variables),
               ("--platform", "npu") + flags)
         for rank, own in enumerate(ascend.rank_variables(folder, 2))]
     said = [process.communicate(timeout=300)[0] for process in processes]
@@ -131,7 +131,7 @@ def test_a_loss_scale_is_one_for_both_ranks(tiny_set, tmp_path):
     """The adapter has to know that there are several."""
     (first, second), _ = run_both(
         tmp_path, "--data_url", tiny_set, "--train_url", "out", "--max_steps",
-        "2", "--loss_scale", "dynamic", "--loss_scale_value", "1024")
+        "2", "--loss_scale", "dynamic")
     assert first["global_step"] == 2
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], name)

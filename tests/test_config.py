@@ -105,7 +105,10 @@ def test_home_is_expanded(monkeypatch):
     (["--train_url", "http://bucket/run"], "a local folder, or obs://"),
     (["--train_url", "obs://"], "obs://BUCKET"),
     (["--data_url", "OBS://bucket/x"], "obs://BUCKET"),
-    (["--loss_scale_value", "0.5"], "1 or more"),
+    (["--loss_scale", "0.5"], "a number from 1"),
+    (["--loss_scale", "fixed"], "none, dynamic, or a number"),
+    (["--loss_scale_value=8"], "any more: give --loss_scale NUMBER"),
+    (["--Dump-Path", "x"], "any more: give --npu_option dump_path=VALUE"),
     (["--precision_mode", "fp16"], "choose from"),
 ])
 def test_bad_values_are_one_line(arguments, required):

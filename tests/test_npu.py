@@ -16,8 +16,8 @@ def trained(tiny_set, tmp_path_factory):
     folder = tmp_path_factory.mktemp("npu")
     done = ascend.train("train_gpu.py", [
         "--platform", "npu", "--data_url", tiny_set, "--Epoch", "2",
-        "--deterministic", "--npu_option", "hcom_parallel=true",
-        "--graph_memory_max_size", "20GB"], folder, ascend.ADAPTER)
+        "--npu_option", "deterministic=1", "--npu_option",
+        "graph_memory_max_size=20GB"], folder, ascend.ADAPTER)
     assert done.returncode == 0, done.stdout
     return folder / "output", done.stdout
 
@@ -85,13 +85,12 @@ def test_without_the_adapter_it_stops_and_names_the_way_out(
     assert "Epoch" not in done.stdout
 
 
-@pytest.mark.parametrize("scale", ["fixed", "dynamic"])
+@pytest.mark.parametrize("scale", ["1024", "dynamic"])
 def test_a_loss_scale_is_wrapped_around_adam(tiny_set, tmp_path, scale):
     """npu_device has no loss scale for graphs, which is one line."""
     done = ascend.train("train_modelarts.py", [
         "--data_url", tiny_set, "--train_url", "out", "--max_steps", "3",
-        "--loss_scale", scale, "--loss_scale_value", "1024"],
-        tmp_path, ascend.ADAPTER)
+        "--loss_scale", scale], tmp_path, ascend.ADAPTER)
     if not ascend.ADAPTER.endswith("tf1"):
         assert done.returncode == 2
         assert "needs the adapter's NPULossScaleOptimizer" in done.stdout

@@ -31,53 +31,60 @@ def table_0_1(pods=("job-0",), cards=2, status="completed"):
 
 
 @pytest.fixture
-def find(tmp_path):
-    def find(environ, table=None, seconds=0.0):
+def settle(tmp_path):
+    """A `Ranks`, and the environment as it is after that."""
+    def settle(environ, table=None):
         environ = dict(environ)
         if table is not None:
             path = tmp_path / "table.json"
             path.write_text(json.dumps(table))
             environ.setdefault("RANK_TABLE_FILE", str(path))
-        return ranks.find(environ, seconds, str(tmp_path / "cache"))
-    return find
+        return ranks.settle(environ, str(tmp_path / "cache")), environ
+    return settle
 
 
-def test_without_variables_there_is_one_process(find):
-    place = find({})
-    assert (place.rank, place.size, place.device) == (0, 1, None)
-    assert place.environment == {"RANK_SIZE": "1"}
+def test_without_variables_there_is_one_process(settle):
+    assert settle({}) == ((0, 1, None), {"RANK_SIZE": "1"})
 
 
-def test_ascend_device_id_wins(find):
-    assert find({"ASCEND_DEVICE_ID": "3", "DEVICE_ID": "5"}).device == 3
-    assert find({"DEVICE_ID": "5"}).device == 5
+def test_ascend_device_id_wins(settle):
+    both = {"ASCEND_DEVICE_ID": "3", "DEVICE_ID": "5"}
+    assert settle(both)[0].device == 3
+    assert settle({"DEVICE_ID": "5"})[0].device == 5
 
 
-def test_a_table_of_version_1_0_is_taken_as_it_is(find):
-    place = find({"RANK_ID": "1", "RANK_SIZE": "2", "JOB_ID": "7",
-                  "HCCL_CONNECT_TIMEOUT": "120"}, table_1_0())
-    assert (place.rank, place.size) == (1, 2)
-    assert place.environment == {}
+def test_what_is_set_stays_with_a_table_of_version_1_0(settle, tmp_path):
+    environ = {"RANK_ID": "1", "RANK_SIZE": "2", "JOB_ID": "7",
+               "HCCL_CONNECT_TIMEOUT": "120",
+               "RANK_TABLE_FILE": str(tmp_path / "table.json")}
+    assert settle(environ, table_1_0()) == ((1, 2, None), environ)
 
 
-def test_size_and_job_follow_from_the_table(find):
-    place = find({"RANK_ID": "1"}, table_1_0())
+def test_size_and_job_follow_from_the_table(settle):
+    place, environ = settle({"RANK_ID": "1"}, table_1_0())
     assert place.size == 2
-    assert place.environment == {"RANK_SIZE": "2", "JOB_ID": "10086",
-                                 "HCCL_CONNECT_TIMEOUT": "600"}
+    assert (environ["RANK_SIZE"], environ["JOB_ID"],
+            environ["HCCL_CONNECT_TIMEOUT"]) == ("2", "10086", "600")
 
 
-def test_the_variable_may_name_a_folder(tmp_path):
+@pytest.mark.parametrize("table", [table_1_0(), table_0_1()])
+def test_pod_name_goes_as_the_adapter_would_give_it_for_the_rank(
+        settle, table):
+    _, environ = settle({"RANK_ID": "1", "POD_NAME": "job-0"}, table)
+    assert "POD_NAME" not in environ and environ["RANK_ID"] == "1"
+
+
+def test_the_variable_may_name_a_folder(settle, tmp_path):
     path = tmp_path / "jobstart_hccl.json"
     path.write_text(json.dumps(table_1_0(1)))
-    place = ranks.find({"RANK_TABLE_FILE": str(tmp_path)}, 0, str(tmp_path))
-    assert place.environment["RANK_TABLE_FILE"] == str(path)
-    assert place.environment["RANK_ID"] == "0"
+    _, environ = settle({"RANK_TABLE_FILE": str(tmp_path)})
+    assert environ["RANK_TABLE_FILE"] == str(path)
+    assert environ["RANK_ID"] == "0"
 
 
-def test_a_table_of_version_0_1_becomes_one_of_1_0(find, tmp_path):
-    place = find({"RANK_ID": "3"}, table_0_1(("job-0", "job-1")))
-    with open(place.environment["RANK_TABLE_FILE"]) as file:
+def test_a_table_of_version_0_1_becomes_one_of_1_0(settle):
+    _, environ = settle({"RANK_ID": "3"}, table_0_1(("job-0", "job-1")))
+    with open(environ["RANK_TABLE_FILE"]) as file:
         written = json.load(file)
     assert written == {
         "version": "1.0", "status": "completed", "server_count": "2",
@@ -89,16 +96,10 @@ def test_a_table_of_version_0_1_becomes_one_of_1_0(find, tmp_path):
                 {"device_id": "0", "device_ip": "192.1.0.0", "rank_id": "2"},
                 {"device_id": "1", "device_ip": "192.1.0.1", "rank_id": "3"}]},
         ]}
+    assert settle(environ) == ((3, 4, None), environ)       # once more
 
 
-@pytest.mark.parametrize("environ, rank", [
-    ({"POD_NAME": "job-1", "ASCEND_DEVICE_ID": "0"}, 2),
-    ({"POD_NAME": "job-0", "DEVICE_ID": "1"}, 1)])
-def test_a_missing_rank_is_found_by_pod_and_device(find, environ, rank):
-    assert find(environ, table_0_1(("job-0", "job-1"))).rank == rank
-
-
-def test_it_waits_until_the_table_is_completed(find, tmp_path, monkeypatch):
+def test_it_waits_until_the_table_is_completed(settle, tmp_path, monkeypatch):
     """The file is completed while the waiting sleeps."""
     path = tmp_path / "table.json"
 
@@ -106,20 +107,20 @@ def test_it_waits_until_the_table_is_completed(find, tmp_path, monkeypatch):
         path.write_text(json.dumps(table_0_1()))
 
     monkeypatch.setattr(ranks.time, "sleep", sleep)
-    place = find({"RANK_ID": "1"}, table_0_1(status="initializing"), 60.0)
+    place, _ = settle({"RANK_ID": "1"}, table_0_1(status="initializing"))
     assert (place.rank, place.size) == (1, 2)
 
 
 @pytest.mark.parametrize("content, state", [
     (json.dumps(table_0_1(status="initializing")), "it is initializing"),
     ("{\"status\": ", "not readable"), (None, "not there")])
-def test_the_waiting_has_a_limit(tmp_path, content, state):
+def test_the_waiting_has_a_limit(settle, tmp_path, monkeypatch, content, state):
     path = tmp_path / "table.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(UserError, match=state) as error:
-        ranks.find({"RANK_TABLE_FILE": str(path)}, 0.02, str(tmp_path))
-    assert "--rank_table_seconds" in str(error.value)
+    monkeypatch.setattr(ranks, "WAIT_SECONDS", 0.02)
+    with pytest.raises(UserError, match=state):
+        settle({"RANK_TABLE_FILE": str(path)})
 
 
 @pytest.mark.parametrize("environ, table, words", [
@@ -127,18 +128,20 @@ def test_the_waiting_has_a_limit(tmp_path, content, state):
     ({"RANK_SIZE": "0"}, None, "RANK_SIZE must be a whole number from 1"),
     ({"RANK_ID": "-1"}, None, "RANK_ID must be a whole number"),
     ({"ASCEND_DEVICE_ID": "npu0"}, None, "ASCEND_DEVICE_ID must be"),
-    ({"RANK_SIZE": "2"}, None, "needs its own RANK_ID"),
+    ({"RANK_SIZE": "2", "CM_CHIEF_IP": "10.0.0.1"}, None,
+     "RANK_TABLE_FILE must name"),
     ({"RANK_SIZE": "2", "RANK_ID": "0"}, None, "RANK_TABLE_FILE must name"),
     ({"RANK_ID": "1"}, None, "RANK_ID must be below RANK_SIZE"),
     ({"RANK_ID": "2"}, table_1_0(), "below RANK_SIZE; got 2 of 2"),
     ({"RANK_ID": "0", "RANK_SIZE": "8"}, table_1_0(), "2; got 8"),
-    ({}, table_1_0(), "needs its RANK_ID"),
+    ({}, table_1_0(), "needs its own RANK_ID"),
+    ({"ASCEND_DEVICE_ID": "1"}, table_1_0(), "needs its own RANK_ID"),
     ({"RANK_ID": "0"}, {"status": "completed"}, "must have server_list"),
     ({"RANK_ID": "0"}, table_1_0(server_list=[]), "0, 1, 2"),
     ({"RANK_ID": "0"}, table_1_0(server_list=[{"server_id": "1", "device": [
         {"device_id": "0", "device_ip": "1", "rank_id": "1"}]}]), "0, 1, 2"),
 ])
-def test_what_cannot_work_is_one_line(find, environ, table, words):
+def test_what_cannot_work_is_one_line(settle, environ, table, words):
     with pytest.raises(UserError, match=words) as error:
-        find(environ, table)
+        settle(environ, table)
     assert "\n" not in str(error.value)

@@ -128,3 +128,19 @@ def test_a_failed_training_fails_the_script(copy):
     assert done.returncode == 2
     assert "--image_size must be 28 to 4096" in done.stderr
     assert "exit code 2" in done.stderr
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--over_dump=True", "--profiling=True", "--autotune=True"],
+     "needs Ascend's package"),
+    (["--data_dump_flag=True", "--data_dump_step=0|10-20"],
+     "needs Ascend's package"),
+    (["--data_dump_flag=True", "--data_dump_step=20-10"], "range upwards"),
+])
+def test_the_conventions_switches_are_options_of_the_adapter(
+        copy, tiny_set, arguments, words):
+    """Options are checked before the adapter, which is not here."""
+    done = bash(str(copy / "scripts" / "train_performance_1p.sh"),
+                "--data_path=" + tiny_set, *arguments, ASCEND_DEVICE_ID="7")
+    assert done.returncode == 2
+    assert words in done.stderr

@@ -32,11 +32,8 @@ class Platform:
 
     def __init__(self, config):
         self._config = config
-        place = ranks.find(os.environ, config.rank_table_seconds,
-                           config.cache_folder())
-        os.environ.update(place.environment)
-        self.rank, self.size = place.rank, place.size
-        self._device = place.device
+        self.rank, self.size, self._device = ranks.settle(
+            os.environ, config.cache_folder())
         self._adapter = _import_adapter()
 
     def session_config(self):
@@ -45,9 +42,8 @@ class Platform:
         rewriting = config.graph_options.rewrite_options
         # By its number: the name is in another module in each TensorFlow.
         rewriting.remapping = type(rewriting).OFF
-        if not self._config.memory_optimization:
-            # Not OFF, which is 2: that is MANUAL of this field.
-            rewriting.memory_optimization = type(rewriting).NO_MEM_OPT
+        # Not OFF, which is 2: that is MANUAL of this field.
+        rewriting.memory_optimization = type(rewriting).NO_MEM_OPT
         optimizer = rewriting.custom_optimizers.add()
         optimizer.name = "NpuOptimizer"
         npu_options.fill(
@@ -71,11 +67,11 @@ class Platform:
             is_distributed=self.size > 1)
 
     def _loss_scale_manager(self):
-        scale = self._config.loss_scale_value
-        if self._config.loss_scale == "fixed":
-            return self._adapter.FixedLossScaleManager(scale)
+        if self._config.loss_scale != "dynamic":
+            return self._adapter.FixedLossScaleManager(
+                float(self._config.loss_scale))
         return self._adapter.ExponentialUpdateLossScaleManager(
-            init_loss_scale=scale, incr_every_n_steps=1000,
+            init_loss_scale=65536.0, incr_every_n_steps=1000,
             decr_every_n_nan_or_inf=2, decr_ratio=0.5)
 
     def sum_over_ranks(self, tensor):

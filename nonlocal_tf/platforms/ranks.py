@@ -4,17 +4,19 @@ One process trains on one card. ModelArts gives each process RANK_ID,
 RANK_SIZE and a device in its environment, and all of them one rank table.
 """
 
+import itertools
 import json
 import os
 import re
 import time
-from typing import Dict, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from nonlocal_tf import storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 
 TABLE = "jobstart_hccl.json"            # in a folder that is named in its place
+WAIT_SECONDS = 600.0                    # for a table that is not completed
 _POLL_SECONDS = 1.0
 # What many cards need and may not be set. Any job's number, the same for all;
 # seconds to wait for each other, while rank 0 may be fetching a checkpoint.
@@ -27,28 +29,19 @@ class Ranks(NamedTuple):
     rank: int                           # 0 is the one that writes
     size: int
     device: Optional[int]               # logical id of the card, or None
-    environment: Dict[str, str]         # what the adapter needs besides
 
 
-class _Card(NamedTuple):
-    """One entry of a rank table."""
+def settle(environ, folder):
+    """Reads the environment and the rank table; prepares it for the adapter.
 
-    rank: int
-    server: str
-    pod: str                            # "" in a table of version 1.0
-    device: str
-    address: str
-
-
-def find(environ, wait_seconds, folder):
-    """Reads the environment and the rank table.
+    A table of version 0.1 is converted to 1.0, which has no pod names: the
+    adapter would give POD_NAME for RANK_ID, so that it goes.
 
     Args:
-      environ: a mapping such as os.environ; it is not changed.
-      wait_seconds: how long a table may take to be completed.
+      environ: os.environ, which is changed.
       folder: where a table of version 0.1 goes as one of 1.0.
     Returns:
-      A `Ranks`; its `environment` is what to add to `environ`.
+      A `Ranks`.
     Raises:
       UserError: over what would end the adapter or let it hang.
     """
@@ -57,29 +50,44 @@ def find(environ, wait_seconds, folder):
     device = _number(environ, "ASCEND_DEVICE_ID", 0)
     if device is None:
         device = _number(environ, "DEVICE_ID", 0)
-    added = {}
     path = environ.get("RANK_TABLE_FILE")
     if path:
         path = os.path.join(path, TABLE) if os.path.isdir(path) else path
-        table = _wait_for(path, wait_seconds)
-        cards = _cards(table, path)
-        size = _checked_size(size, cards, path)
-        rank = _rank_among(cards, rank, device, environ, path)
-        if table.get("version") != "1.0":
-            path = _write(cards, folder)
-        added.update(RANK_TABLE_FILE=path, RANK_ID=str(rank))
-    _check(rank, size, path, environ)
-    rank, size = rank or 0, size or 1
+        table = _wait_for(path)
+        written, cards = _as_1_0(table, path)
+        if size not in (None, cards):
+            raise UserError(
+                "RANK_SIZE must be the number of cards in the rank table "
+                "{!r}, {}; got {}. Mend the one that is wrong.".format(
+                    path, cards, size))
+        size = cards
+    elif (size or 1) > 1:
+        raise UserError(
+            "RANK_SIZE is {}, so that RANK_TABLE_FILE must name the rank table "
+            "of the job; it is not set. Set it, or set RANK_SIZE=1.".format(
+                size))
+    size = size or 1
+    if rank is None and size > 1:
+        raise UserError(
+            "There are {} cards, so that each process needs its own RANK_ID "
+            "from 0; it is not set. Start one process a card, each with "
+            "RANK_ID.".format(size))
+    rank = rank or 0
     if rank >= size:
         raise UserError("RANK_ID must be below RANK_SIZE; got {} of {}. Set "
                         "both, or neither.".format(rank, size))
-    added["RANK_SIZE"] = str(size)
+    environ["RANK_SIZE"] = str(size)
+    if path:
+        if written is not table:
+            storage.make_folder(folder, "--cache_dir")
+            path = os.path.join(os.path.abspath(folder), TABLE)
+            storage.write_text(path, json.dumps(written, indent=1))
+        environ.update(RANK_TABLE_FILE=path, RANK_ID=str(rank))
+        environ.pop("POD_NAME", None)
     if size > 1:
-        added.update((name, environ.get(name) or value)
-                     for name, value in _DEFAULTS.items())
-    return Ranks(rank, size, device, {
-        name: value for name, value in added.items()
-        if environ.get(name) != value})
+        environ.update((name, environ.get(name) or value)
+                       for name, value in _DEFAULTS.items())
+    return Ranks(rank, size, device)
 
 
 def _number(environ, name, least):
@@ -93,25 +101,9 @@ def _number(environ, name, least):
     return int(text)
 
 
-def _check(rank, size, path, environ):
-    """What several cards need."""
-    if (size or 1) == 1:
-        return
-    if rank is None:
-        raise UserError(
-            "RANK_SIZE is {}, so that each process needs its own RANK_ID from "
-            "0; it is not set. Start one process a card, each with RANK_ID, "
-            "or set RANK_SIZE=1.".format(size))
-    if not path and not environ.get("CM_CHIEF_IP"):
-        raise UserError(
-            "RANK_SIZE is {}, so that RANK_TABLE_FILE must name the rank table "
-            "of the job; it is not set. Set it, or set RANK_SIZE=1.".format(
-                size))
-
-
-def _wait_for(path, seconds):
+def _wait_for(path):
     """The table, as soon as its status is completed."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + WAIT_SECONDS
     said = False
     while True:
         table, state = _load(path)
@@ -120,8 +112,8 @@ def _wait_for(path, seconds):
         if time.monotonic() >= end:
             raise UserError(
                 "The rank table {!r} must be completed within {:g} s; it is "
-                "{}. Look into the job's events, or raise "
-                "--rank_table_seconds.".format(path, seconds, state))
+                "{}. Look into the job's events.".format(
+                    path, WAIT_SECONDS, state))
         if not said:
             say("Waiting for the rank table {} ({})".format(path, state))
             said = True
@@ -142,76 +134,35 @@ def _load(path):
         return None, "not readable as a rank table"
 
 
-def _cards(table, path):
-    """The cards of a table of version 1.0 or 0.1, in the order of ranks."""
+def _as_1_0(table, path):
+    """The table, converted if it is of version 0.1; how many cards it has.
+
+    Cards of version 0.1 have no ranks: they count in their order.
+    """
     try:
-        if "server_list" in table:
-            cards = [_Card(int(each["rank_id"]), str(server["server_id"]), "",
-                           str(each["device_id"]), str(each["device_ip"]))
-                     for server in table["server_list"]
-                     for each in server["device"]]
-        else:
-            cards = [_Card(0, str(instance["server_id"]),
-                           str(instance["pod_name"]), str(each["device_id"]),
-                           str(each["device_ip"]))
-                     for group in table["group_list"]
-                     for instance in group["instance_list"]
-                     for each in instance["devices"]]
-            cards = [card._replace(rank=rank)
-                     for rank, card in enumerate(cards)]
+        if "server_list" not in table:
+            servers, rank = {}, itertools.count()
+            for group in table["group_list"]:
+                for instance in group["instance_list"]:
+                    servers.setdefault(str(instance["server_id"]), []).extend({
+                        "device_id": str(each["device_id"]),
+                        "device_ip": str(each["device_ip"]),
+                        "rank_id": str(next(rank))}
+                        for each in instance["devices"])
+            table = {
+                "version": "1.0", "status": "completed",
+                "server_count": str(len(servers)),
+                "server_list": [{"server_id": server, "device": devices}
+                                for server, devices in servers.items()]}
+        ranks = sorted(int(each["rank_id"]) for server in table["server_list"]
+                       for each in server["device"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             "The rank table {!r} must have server_list (version 1.0) or "
             "group_list (0.1) with its devices; {} {}. Have it written anew."
             .format(path, type(error).__name__, error))
-    cards.sort()
-    if [card.rank for card in cards] != list(range(len(cards))) or not cards:
+    if ranks != list(range(len(ranks))) or not ranks:
         raise UserError(
             "The rank table {!r} must have the ranks 0, 1, 2 ... once each; "
-            "got {}. Have it written anew.".format(
-                path, [card.rank for card in cards]))
-    return cards
-
-
-def _checked_size(size, cards, path):
-    if size not in (None, len(cards)):
-        raise UserError(
-            "RANK_SIZE must be the number of cards in the rank table {!r}, "
-            "{}; got {}. Mend the one that is wrong.".format(
-                path, len(cards), size))
-    return len(cards)
-
-
-def _rank_among(cards, rank, device, environ, path):
-    """RANK_ID, or the rank of the one card that this process can have."""
-    if rank is not None:
-        return rank
-    if len(cards) == 1:
-        return 0
-    pod = environ.get("POD_NAME")
-    mine = [card for card in cards
-            if (not pod or card.pod in ("", pod))
-            and (device is None or card.device == str(device))]
-    if len(mine) == 1:
-        return mine[0].rank
-    raise UserError(
-        "Each process needs its RANK_ID; it is not set, and {} of the {} "
-        "cards in {!r} may be meant. Set RANK_ID.".format(
-            len(mine), len(cards), path))
-
-
-def _write(cards, folder):
-    """A table of version 1.0 for cards of a table of version 0.1."""
-    servers = {}
-    for card in cards:
-        servers.setdefault(card.server, []).append({
-            "device_id": card.device, "device_ip": card.address,
-            "rank_id": str(card.rank)})
-    storage.make_folder(folder, "--cache_dir")
-    path = os.path.join(os.path.abspath(folder), TABLE)
-    storage.write_text(path, json.dumps({
-        "version": "1.0", "status": "completed",
-        "server_count": str(len(servers)),
-        "server_list": [{"server_id": server, "device": devices}
-                        for server, devices in servers.items()]}, indent=1))
-    return path
+            "got {}. Have it written anew.".format(path, ranks))
+    return table, len(ranks)

@@ -152,34 +152,11 @@ class TrainConfig:
         "allow_mix_precision", "how float32 operations may be computed",
         choices=npu_options.PRECISION_MODES)
     loss_scale: str = _npu(
-        "none", "guards small gradients of fp16: multiplies the loss by "
-        "--loss_scale_value, which dynamic adapts",
-        choices=("none", "fixed", "dynamic"), fixed=True)
-    loss_scale_value: float = _npu(
-        65536.0, "scale of fixed, and with which dynamic begins; 1 or more")
-    memory_optimization: bool = _npu(
-        False, "leave TensorFlow's own memory optimizer on")
-    deterministic: bool = _npu(False, "equal results in equal runs, slower")
-    op_compiler_cache_mode: str = _npu(
-        "", "keep compiled operators on the disk: enable, disable or force; "
-        "empty: the toolkit's choice",
-        choices=("", "enable", "disable", "force"))
-    op_compiler_cache_dir: str = _npu("", "where; empty: the toolkit's choice")
-    graph_memory_max_size: str = _npu(
-        "", "for the graph, in bytes or as 26GB (2**30 bytes each); empty: "
-        "the toolkit's choice")
-    variable_memory_max_size: str = _npu("", "for variables, likewise")
-    dump_path: str = _npu("", "dump operators' data to this folder")
-    dump_step: str = _npu("", "steps to dump, such as '0|5|10-20'; empty: all")
-    dump_mode: str = _npu(
-        "output", "what of an operator", choices=("input", "output", "all"))
-    overflow_dump: bool = _npu(
-        False, "dump to --dump_path what overflows, and nothing else")
-    profiling_path: str = _npu("", "write the profiler's data to this folder")
+        "none", "guards small gradients of fp16: multiplies the loss by this "
+        "number of 1 or more, or, as dynamic, by one that adapts", fixed=True)
     npu_option: tuple = _npu(
-        (), "KEY=VALUE, another option of the adapter; may be repeated")
-    rank_table_seconds: float = _npu(
-        600.0, "seconds to wait for the rank table to be completed")
+        (), "KEY=VALUE, an option of the adapter, such as deterministic=1; may "
+        "be repeated")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -197,8 +174,7 @@ class TrainConfig:
         if not 0 < self.inner_ratio <= 1:
             raise _bad("inner_ratio", "above 0 and at most 1",
                        self.inner_ratio)
-        for name in ["learning_rate", "checkpoint_seconds",
-                     "rank_table_seconds"]:
+        for name in ("learning_rate", "checkpoint_seconds"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise _bad(name, "a finite number above 0", value)
@@ -209,13 +185,14 @@ class TrainConfig:
                 self.instantiation != "concatenation"):
             raise _bad("scale", "left out where --block has cosines (give "
                        "--block paper or pre_norm)", self.scale)
+        if not re.match(r"^(none|dynamic|[1-9][0-9]{0,12}(\.[0-9]+)?)$",
+                        self.loss_scale):
+            raise _bad("loss_scale", "none, dynamic, or a number from 1 such "
+                       "as 1024", self.loss_scale)
         self.placement()
         self._check_micro_batch()
         if self.platform == "npu":
             self._check_for_npu()
-        if not (self.loss_scale_value >= 1
-                and math.isfinite(self.loss_scale_value)):
-            raise _bad("loss_scale_value", "1 or more", self.loss_scale_value)
         object.__setattr__(self, "npu_option", tuple(self.npu_option))
 
     def _check_micro_batch(self):

@@ -32,9 +32,7 @@ class Job:
         cache = config.cache_folder()
         if config.platform == "npu":
             npu_options.of_config(config)       # before anything is done
-            place = ranks.find(os.environ, config.rank_table_seconds, cache)
-            os.environ.update(place.environment)
-            self.rank = place.rank
+            self.rank = ranks.settle(os.environ, cache).rank
             # The adapter reports a compiled graph at this level only.
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         else:

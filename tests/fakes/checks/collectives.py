@@ -4,16 +4,13 @@ import os
 import time
 
 import harness
-import npu
 import numpy as np
 import tensorflow as tf
 from npu import config
+from npu_bridge import npu_init
 
 tf1 = tf.compat.v1
 tf1.disable_eager_execution()
-npu.use("tf1")
-
-from npu_bridge import npu_init  # noqa: E402
 
 RANK = int(os.environ["RANK_ID"])
 hccl_ops = npu_init.hccl_ops

@@ -1,25 +1,17 @@
 """What the checks of the adapter share: sessions and a small network."""
 
 import os
-import sys
 import tempfile
 
 import harness
 import tensorflow as tf
+from ascend_fake import AscendFakeError
 
 tf1 = tf.compat.v1
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = tempfile.mkdtemp(dir=os.getcwd())
 
 
-def use(flavour):
-    """Puts the fake `tf1` or `tf2` on the path."""
-    for folder in ("common", flavour):
-        sys.path.insert(0, os.path.join(ROOT, folder))
-
-
 def refused(text):
-    from ascend_fake import AscendFakeError
     return harness.raises(AscendFakeError, text)
 
 

@@ -4,13 +4,10 @@ import contextlib
 import io
 import logging
 import os
-import sys
 import tempfile
 
 import harness
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "cloud"))
 FOLDER = tempfile.mkdtemp(dir=os.getcwd())
 os.makedirs(os.path.join(FOLDER, "obs", "bucket"))
 os.environ["FAKE_OBS_ROOT"] = os.path.join(FOLDER, "obs")
@@ -18,7 +15,12 @@ HERE = "obs://bucket/"
 printed = io.StringIO()
 with contextlib.redirect_stdout(printed):
     import moxing as mox
-from moxing.framework.file.errors import MoxFakeError  # noqa: E402
+from moxing.framework.file.errors import (  # noqa: E402
+    MoxFakeError,
+    MoxFileNotExistsException,
+    MoxFileReadException,
+    MoxFileRespException,
+)
 
 
 def local(*parts):
@@ -31,15 +33,13 @@ def check_the_import_prints_unless_silenced():
 
 
 def check_unknown_names_and_keywords_raise():
-    for name in ("rmove", "mkdir", "os", "copytree"):
+    for name in ("rmove", "copytree", "shift"):
         with harness.raises(AttributeError, name):
             getattr(mox.file, name)
     with harness.raises(AttributeError, "framwork"):
         mox.framwork  # noqa: B018
     with harness.raises(TypeError, "overwrite"):
         mox.file.copy("a", "b", overwrite=True)
-    with harness.raises(TypeError, "thread"):
-        mox.file.copy_parallel(src_url="a", dst_url="b", thread=0)
 
 
 def check_urls_are_strict():
@@ -47,7 +47,7 @@ def check_urls_are_strict():
                 "obs://bucket/a/../x", ""):
         with harness.raises(MoxFakeError, ""):
             mox.file.exists(url)
-    with harness.raises(mox.file.MoxFileRespException, "no bucket"):
+    with harness.raises(MoxFileRespException, "no bucket"):
         mox.file.exists("obs://missing/x")
     with harness.environment(FAKE_OBS_ROOT=None):
         with harness.raises(MoxFakeError, "FAKE_OBS_ROOT"):
@@ -58,9 +58,9 @@ def check_both_schemes_are_one_store():
     mox.file.write(HERE + "one/text", "words")
     assert mox.file.read("s3://bucket/one/text") == "words"
     assert mox.file.read("s3://bucket/one/text", binary=True) == b"words"
-    mox.file.append(HERE + "one/text", b" more", binary=True)
-    assert mox.file.get_size(HERE + "one/text") == 10
-    assert mox.file.stat(HERE + "one/text").length == 10
+    assert mox.file.stat(HERE + "one/text").length == 5
+    with harness.raises(MoxFileReadException, "none"):
+        mox.file.read(HERE + "none")
 
 
 def check_a_folder_is_there_while_something_is_in_it():
@@ -78,8 +78,6 @@ def check_a_folder_is_there_while_something_is_in_it():
     assert mox.file.list_directory(HERE + "two") == []
     mox.file.remove(HERE + "two", recursive=True)
     assert not mox.file.exists(HERE + "two")
-    with harness.raises(OSError, "two"):
-        mox.file.mk_dir(HERE + "two/three")
 
 
 def check_copy_parallel_puts_the_contents_below_the_target():
@@ -108,32 +106,11 @@ def check_an_empty_source_is_only_a_line_in_the_log():
     assert not os.path.exists(local("none"))
 
 
-def check_copy_and_rename():
-    with harness.raises(mox.file.MoxFileNotExistsException, "none"):
+def check_copy_is_for_one_file():
+    with harness.raises(MoxFileNotExistsException, "none"):
         mox.file.copy(HERE + "none", local("x"))
     mox.file.write(HERE + "four/text", "words")
     with harness.raises(MoxFakeError, "single file"):
         mox.file.copy(HERE + "four", local("x"))
     with harness.raises(MoxFakeError, "folder"):
         mox.file.copy(HERE + "four/text", HERE + "five/")
-    mox.file.rename(HERE + "four", local("five"))
-    assert os.listdir(local("five")) == ["text"]
-    assert not mox.file.exists(HERE + "four")
-    for call in (lambda: mox.file.shift("os", "mox"),
-                 lambda: mox.file.scan_dir(HERE)):
-        with harness.raises(MoxFakeError, "5.2"):
-            call()
-
-
-def check_a_file_reaches_the_store_on_close():
-    with mox.file.File(HERE + "six", "w") as file:
-        file.write("words\nmore")
-        assert not mox.file.exists(HERE + "six")
-    with mox.file.File("s3://bucket/six", "r") as file:
-        assert file.readlines() == ["words\n", "more"]
-        with harness.raises(AttributeError, "encoding"):
-            file.encoding  # noqa: B018
-    with harness.raises(ValueError, "mode"):
-        mox.file.File(HERE + "six", "x")
-    with harness.raises(mox.file.MoxFileReadException, "none"):
-        mox.file.read(HERE + "none")

@@ -3,6 +3,6 @@
 Made from shared/reference/ascend.md only, never from the code it judges.
 """
 
-from ascend_fake.errors import AscendFakeError, log
+from ascend_fake.errors import AscendFakeError
 
-__all__ = ["AscendFakeError", "log"]
+__all__ = ["AscendFakeError"]

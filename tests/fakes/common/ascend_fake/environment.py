@@ -3,9 +3,7 @@
 import json
 import os
 
-from ascend_fake.errors import fatal, record, refuse
-
-ADVICE = "; convert version 0.1 to 1.0 first"
+from ascend_fake.errors import fatal, refuse
 
 
 def rank_size():
@@ -24,45 +22,33 @@ def rank_id():
     return int(text)
 
 
-def device_id():
-    """ASCEND_DEVICE_ID wins, then DEVICE_ID, then a warning and 0."""
-    for name in ("ASCEND_DEVICE_ID", "DEVICE_ID"):
+def check(has_device):
+    """Raises where GE or HCCL would not come up.
+
+    Args:
+      has_device: whether the session's options name a device.
+    """
+    for name in ("ASCEND_DEVICE_ID", "DEVICE_ID"):      # the first wins
         text = os.environ.get(name)
-        if text is None:
-            continue
-        if not text.isdigit():
-            fatal("{} = {!r} is no integer >= 0".format(name, text), "1.6")
-        return int(text)
-    if "RANK_TABLE_FILE" in os.environ:
+        if text is not None and not has_device:
+            has_device = True
+            if not text.isdigit():
+                fatal("{} = {!r} is no integer >= 0".format(name, text), "1.6")
+    size = rank_size()
+    if size > 1 and not os.environ.get("JOB_ID"):
+        refuse("RANK_SIZE > 1 needs JOB_ID", "1.5")
+    if "RANK_TABLE_FILE" not in os.environ:
+        if size > 1:
+            refuse("RANK_SIZE > 1 needs RANK_TABLE_FILE", "1.6, 3")
+        return
+    if not has_device:
         refuse("neither ASCEND_DEVICE_ID nor DEVICE_ID: each rank would use "
                "device 0", "1.6")
-    record("no_device_id")
-    return 0
-
-
-def check(session_device_id=None):
-    """Raises where GE or HCCL would not come up; returns the device id."""
-    device = device_id() if session_device_id is None else session_device_id
-    size = rank_size()
-    table = os.environ.get("RANK_TABLE_FILE")
-    job = os.environ.get("JOB_ID")
-    if not job:
-        record("no_job_id")
-    if size > 1 and not job:
-        refuse("RANK_SIZE > 1 needs JOB_ID", "1.5")
-    if size > 1 and table is None:
-        refuse("RANK_SIZE > 1 needs RANK_TABLE_FILE", "1.6, 3")
-    if table is not None:
-        check_table(table, rank_id(), size)
-    return device
-
-
-def check_table(path, rank, size):
-    """A version 1.0 table with `size` devices, `rank` one of them."""
-    ranks = [device["rank_id"] for device in devices(load(path))]
-    if len(ranks) != size:
-        refuse("RANK_SIZE is {}, {} lists {} devices".format(
-            size, path, len(ranks)), "3")
+    if "POD_NAME" in os.environ:
+        fatal("POD_NAME is given in place of RANK_ID, and a table of version "
+              "1.0 has no pods: Initialize ge failed", "10")
+    path, rank = os.environ["RANK_TABLE_FILE"], rank_id()
+    ranks = [device["rank_id"] for device in devices(path)]
     if sorted(ranks) != sorted(map(str, range(size))):
         refuse("rank_id in {}: {}, not 0..{}".format(
             path, ranks, size - 1), "3")
@@ -70,18 +56,23 @@ def check_table(path, rank, size):
         refuse("RANK_ID {} is not in {}".format(rank, path), "3")
 
 
-def load(path):
-    if os.path.isdir(path):
-        refuse("RANK_TABLE_FILE {!r} is a folder".format(path), "3")
+def devices(path):
+    """The devices of a version 1.0 table, in its order."""
     try:
         with open(path) as file:
             table = json.load(file)
-    except (OSError, ValueError) as error:
-        refuse("RANK_TABLE_FILE cannot be read: {}".format(error), "3")
-    if not isinstance(table, dict):
-        refuse("{} is no JSON object".format(path), "3")
-    _check_scalars(table, path)
-    return table
+        _check_scalars(table, path)
+        if (table["version"], table["status"], table["server_count"]) != (
+                "1.0", "completed", str(len(table["server_list"]))):
+            refuse("rank table: version 1.0, completed, a right server_count; "
+                   "convert version 0.1 to 1.0 first", "3")
+        found = [device for server in table["server_list"]
+                 if server["server_id"] for device in server["device"]]
+        for device in found:
+            int(device["device_id"]), device["device_ip"], device["rank_id"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        refuse("RANK_TABLE_FILE cannot be read: {!r}".format(error), "3")
+    return found
 
 
 def _check_scalars(value, where):
@@ -94,44 +85,3 @@ def _check_scalars(value, where):
     elif not isinstance(value, str):
         refuse("rank table: {} = {!r} is no string".format(where, value),
                "3")
-
-
-def devices(table):
-    """The devices of a version 1.0 table, in its order."""
-    if table.get("version") != "1.0":
-        refuse("rank table: version {!r}".format(table.get("version"))
-               + ADVICE, "3")
-    if table.get("status") != "completed":
-        refuse("rank table: status {!r}, not completed".format(
-            table.get("status")), "3")
-    servers = _list(table, "server_list")
-    if table.get("server_count") != str(len(servers)):
-        refuse("rank table: server_count {!r} for {} servers".format(
-            table.get("server_count"), len(servers)), "3")
-    return [device for server in servers for device in _devices_of(server)]
-
-
-def _devices_of(server):
-    found = _list(server, "device")
-    _need(server, ("server_id",))
-    for device in found:
-        _need(device, ("device_id", "device_ip", "rank_id"))
-        if not device["device_id"].isdigit():
-            refuse("rank table: device_id {!r}".format(
-                device["device_id"]), "3")
-    return found
-
-
-def _need(mapping, keys):
-    if not isinstance(mapping, dict):
-        refuse("rank table: {!r} is no object".format(mapping), "3")
-    for key in keys:
-        if key not in mapping:
-            refuse("rank table: {} is missing".format(key), "3")
-
-
-def _list(mapping, key):
-    _need(mapping, (key,))
-    if not isinstance(mapping[key], list) or not mapping[key]:
-        refuse("rank table: {} is no filled list".format(key), "3")
-    return mapping[key]

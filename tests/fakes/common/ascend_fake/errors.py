@@ -1,11 +1,4 @@
-"""What the fake says: one exception, one list of what happened."""
-
-import json
-import os
-import threading
-
-log = []
-_lock = threading.Lock()
+"""What the fake says of a use that the facts do not allow."""
 
 
 class AscendFakeError(Exception):
@@ -23,15 +16,3 @@ def refuse(text, section):
 def fatal(text, section):
     """The real adapter aborts the process: LOG(FATAL), no exception."""
     refuse("FATAL: " + text, section)
-
-
-def record(event, **details):
-    """Appends to `log`, and to the file $ASCEND_FAKE_LOG, a line each."""
-    entry = dict(details, event=event)
-    path = os.environ.get("ASCEND_FAKE_LOG")
-    with _lock:
-        log.append(entry)
-        if path:
-            with open(path, "a") as file:
-                file.write(json.dumps(entry, sort_keys=True) + "\n")
-    return entry

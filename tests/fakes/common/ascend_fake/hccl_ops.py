@@ -4,8 +4,8 @@ import os
 
 import tensorflow as tf
 
-from ascend_fake import environment, hccl_client, session
-from ascend_fake.errors import record, refuse
+from ascend_fake import environment, session, wire
+from ascend_fake.errors import refuse
 
 tf1 = tf.compat.v1
 WORLD = "hccl_world_group"
@@ -58,13 +58,11 @@ def collective(name, job, tensors, dtypes):
     with tf1.name_scope(name) as scope:
         def exchange(*arrays):
             session.need_npu(scope)
-            return hccl_client.exchange(scope, job, arrays)
+            return wire.exchange(scope, job, arrays)
 
         results = tf1.py_func(
             exchange, tensors, [tensor.dtype for tensor in tensors],
             name="exchange")
-    record("collective", name=scope, job=job, tensors=[
-        tensor.name for tensor in tensors])
     for tensor, result in zip(tensors, results):
         result.set_shape(tensor.shape)
     return results

@@ -27,15 +27,6 @@ class _Wrapper(tf1.train.Optimizer):
     def apply_gradients(self, *arguments, **keywords):
         return self._wrapped.apply_gradients(*arguments, **keywords)
 
-    def get_slot(self, *arguments, **keywords):
-        return self._wrapped.get_slot(*arguments, **keywords)
-
-    def get_slot_names(self, *arguments, **keywords):
-        return self._wrapped.get_slot_names(*arguments, **keywords)
-
-    def variables(self, *arguments, **keywords):
-        return self._wrapped.variables(*arguments, **keywords)
-
 
 class NPUDistributedOptimizer(_Wrapper):
     """The mean of each gradient over all ranks; one rank: no effect."""
@@ -88,17 +79,13 @@ class NPULossScaleOptimizer(_Wrapper):
                 for gradient, variable in pairs]
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
-        pairs = list(grads_and_vars)
-        finite = self._all_finite(
-            [gradient for gradient, _ in pairs if gradient is not None])
+        # As the real one: an iterator is empty when it is passed on.
+        finite = self._all_finite([
+            gradient for gradient, _ in grads_and_vars if gradient is not None])
         update = tf1.cond(
-            finite,
-            lambda: tf.group(self._wrapped.apply_gradients(
-                pairs, global_step=global_step)),
-            tf.no_op)
-        return tf.group(
-            update, self._manager.update_loss_scale(finite),
-            name=name or "NPULossScaleOptimizer")
+            finite, lambda: self._wrapped.apply_gradients(
+                grads_and_vars, global_step, name), tf.no_op)
+        return tf.group(update, self._manager.update_loss_scale(finite))
 
     def _all_finite(self, gradients):
         finite = tf1.py_func(_float_status, [tf.reduce_all([

@@ -17,7 +17,6 @@ PRECISION_MODES = (
 PROFILING_KEYS = (
     "output", "training_trace", "task_trace", "aicpu", "hccl",
     "aic_metrics", "fp_point", "bp_point")
-DYNAMIC_DIMS = ("input_shape", "dynamic_dims", "dynamic_node_type")
 
 
 def one_of(*values):
@@ -38,22 +37,19 @@ def anything(value):
 
 def dump_step(value):
     """`0|5|10-20`, at most 100 groups."""
-    groups = value.split("|")
-    return len(groups) <= 100 and all(map(
-        matches(r"\d+(-\d+)?"), groups))
+    groups = [list(map(int, group.split("-"))) for group in value.split("|")
+              if re.fullmatch(r"\d+(-\d+)?", group)]
+    return len(groups) == value.count("|") + 1 <= 100 and all(
+        group[0] < group[-1] for group in groups if len(group) == 2)
 
 
-def any_flag(value):
-    return isinstance(value, bool)
-
-
-FLAG, BYTES = ("b", any_flag), ("s", matches(r"[1-9]\d*"))
+FLAG, BYTES = ("b", one_of(False, True)), ("s", matches(r"[1-9]\d*"))
 TEXT, FILE = ("s", anything), ("s", os.path.isfile)
 SECONDS, SWITCH = ("i", at_least(1)), ("i", one_of(0, 1))
 
 KEYS = {
     "use_off_line": FLAG, "mix_compile_mode": FLAG,
-    "iterations_per_loop": ("i", at_least(1)),
+    "iterations_per_loop": ("i", one_of(1)),    # more: a data set's getnext
     "enable_data_pre_proc": FLAG, "lower_functional_ops": FLAG,
     "job": TEXT, "task_index": ("i", at_least(0)),
     "precision_mode": ("s", one_of(*PRECISION_MODES)),
@@ -91,12 +87,6 @@ KEYS = {
     "enable_scope_fusion_passes": ("s", matches(r"\w+(,\w+)*")),
     "buffer_optimize": ("s", one_of("l2_optimize", "off_optimize")),
     "enable_small_channel": SWITCH, "deterministic": SWITCH,
-    "enable_compress_weight": FLAG, "compress_weight_conf": FILE,
-    "variable_format_optimize": FLAG, "dynamic_input": FLAG,
-    "dynamic_graph_execute_mode": ("s", one_of(
-        "lazy_recompile", "dynamic_execute")),
-    "dynamic_inputs_shape_range": TEXT, "input_shape": TEXT,
-    "dynamic_dims": TEXT, "dynamic_node_type": SWITCH,
     "local_rank_id": ("i", one_of(*range(-1, 8))),
     "local_device_list": ("s", matches(r"[0-7](,[0-7])*")),
     "session_device_id": ("i", at_least(0)),
@@ -108,10 +98,10 @@ KEYS = {
     "static_memory_policy": ("i", at_least(0)),
     "atomic_clean_policy": ("i", at_least(0)),
     "stream_sync_timeout": SECONDS, "event_sync_timeout": SECONDS,
-    "jit_compile": FLAG,
 }
 # A bad value of these ends the process of the real adapter.
-ABORTS = ("iterations_per_loop", "graph_run_mode", "buffer_optimize")
+ABORTS = ("iterations_per_loop", "graph_run_mode", "buffer_optimize",
+          "dump_step")
 
 
 def read(parameter_map):
@@ -144,18 +134,11 @@ def check(values):
         refuse("without use_off_line = True the graph runs on the CPU",
                "1.3, 1.4")
     _check_precision(values)
-    _check_shapes(values)
     _check_dump(values)
     _check_profiling(values)
     if "optypelist_for_implmode" in values and (
             "op_select_implmode" not in values):
         fatal("optypelist_for_implmode needs op_select_implmode", "1.4")
-    if values.get("enable_compress_weight") and (
-            "compress_weight_conf" in values):
-        fatal("enable_compress_weight excludes compress_weight_conf", "1.4")
-    if values.get("iterations_per_loop", 1) > 1 and (
-            values.get("mix_compile_mode")):
-        refuse("iterations_per_loop > 1 with mix_compile_mode", "1.5")
 
 
 def _check_precision(values):
@@ -172,18 +155,6 @@ def _check_precision(values):
         refuse("precision_mode and precision_mode_v2 together", "1.4")
 
 
-def _check_shapes(values):
-    given = [key for key in DYNAMIC_DIMS if key in values]
-    if given and len(given) < len(DYNAMIC_DIMS):
-        fatal("only {} of {}: all three or none".format(
-            given, list(DYNAMIC_DIMS)), "1.4")
-    if given and values.get("mix_compile_mode"):
-        refuse("mix_compile_mode with dynamic dims", "1.4")
-    if values.get("dynamic_input") and (
-            values.get("iterations_per_loop", 1) > 1):
-        fatal("iterations_per_loop > 1 with dynamic_input", "1.4")
-
-
 def _check_dump(values):
     path = values.get("dump_path")
     for key in ("enable_dump", "enable_dump_debug"):
@@ -194,6 +165,10 @@ def _check_dump(values):
         if not (os.path.isdir(path) and os.access(path, os.R_OK | os.W_OK)):
             refuse("dump_path {!r} is no folder to read and write".format(
                 path), "1.4")
+    if values.get("enable_dump") and values.get("enable_dump_debug"):
+        refuse("enable_dump and enable_dump_debug exclude each other", "1.4")
+    if "dump_step" in values and not values.get("enable_dump"):
+        refuse("dump_step is read under enable_dump alone", "10")
 
 
 def _check_profiling(values):
@@ -202,12 +177,10 @@ def _check_profiling(values):
     if "profiling_options" not in values:
         fatal("profiling_mode needs profiling_options", "1.4")
     try:
-        settings = json.loads(values["profiling_options"])
-    except ValueError as error:
+        unknown = set(json.loads(values["profiling_options"])) - set(
+            PROFILING_KEYS)
+    except (TypeError, ValueError) as error:
         refuse("profiling_options is not JSON: {}".format(error), "1.4")
-    if not isinstance(settings, dict):
-        refuse("profiling_options is no JSON object", "1.4")
-    unknown = sorted(set(settings) - set(PROFILING_KEYS))
     if unknown:
-        refuse("profiling_options has unknown keys {}".format(unknown),
-               "1.4")
+        refuse("profiling_options has unknown keys {}".format(
+            sorted(unknown)), "1.4")

@@ -14,13 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from ascend_fake import console, environment, options
-from ascend_fake.errors import record, refuse
+from ascend_fake.errors import refuse
 
 tf1 = tf.compat.v1
 NAME = "NpuOptimizer"
-INITIALIZE, SHUTDOWN = "ascend_fake_initialize", "ascend_fake_shutdown"
-# on: the adapter's library is loaded; hccl: initialize_system() has run.
-state = {"on": False, "hccl": False, "graph_ids": 0, "open": []}
+state = {"on": False, "graph_ids": 0}   # on: the adapter's library is loaded
 _running = []                           # a session on the NPU is in run()
 _real = {}
 
@@ -31,10 +29,9 @@ def install():
         return
     base = tf1.Session.__mro__[1]
     for name, method in (
-            ("__init__", _init), ("run", _run), ("close", _close),
-            ("make_callable", _make_callable),
-            ("_make_callable_from_options", _refused_callable),
-            ("partial_run_setup", _partial_run_setup)):
+            ("__init__", _init), ("run", _run),
+            ("make_callable", _only_run("make_callable")),
+            ("partial_run_setup", _only_run("partial_run_setup"))):
         _real[name] = getattr(base, name)
         setattr(base, name, method)
 
@@ -42,8 +39,7 @@ def install():
 class Npu:
     """What the fake remembers of a session on the NPU."""
 
-    def __init__(self, settings):
-        self.settings = settings
+    def __init__(self):
         self.shapes = {}
         self.compiled = set()
 
@@ -52,19 +48,13 @@ def _init(self, target="", graph=None, config=None):
     self._ascend_fake = self._session = None
     settings = None if config is None else _settings(config)
     if settings is None:
-        record("cpu_session", pid=os.getpid())
         return _real["__init__"](self, target, graph, config)
     if not state["on"]:
         refuse("a session with NpuOptimizer before the adapter's library is "
                "loaded by enable_v1()", "2")
-    device = environment.check(settings.get("session_device_id"))
-    if state["open"]:
-        record("second_npu_session", open=len(state["open"]))
-    record("npu_session", options=settings, device_id=device,
-           pid=os.getpid())
+    environment.check("session_device_id" in settings)
     _real["__init__"](self, target, graph, _with_threads(config))
-    self._ascend_fake = Npu(settings)
-    state["open"].append(id(self))
+    self._ascend_fake = Npu()
 
 
 def _with_threads(config):
@@ -125,29 +115,17 @@ def _check_rewriter(rewrite):
                    "1.3")
 
 
-def _close(self):
-    if id(self) in state["open"]:
-        state["open"].remove(id(self))
-        record("npu_session_closed")
-    return _real["close"](self)
-
-
 def _run(self, fetches, feed_dict=None, options=None, run_metadata=None):
     npu = self._ascend_fake
     names = sorted({_name(each) for each in _flat(fetches)})
-    if npu is not None:
-        _check_run(self, npu, names, feed_dict or {})
-    after = _system_calls(self, names)
-    if npu is not None:
-        _running.append(npu)
+    if npu is None:
+        return _real["run"](self, fetches, feed_dict, options, run_metadata)
+    _check_run(self, npu, names, feed_dict or {})
+    _running.append(npu)
     try:
-        result = _real["run"](
-            self, fetches, feed_dict, options, run_metadata)
+        return _real["run"](self, fetches, feed_dict, options, run_metadata)
     finally:
-        if npu is not None:
-            _running.remove(npu)
-    state.update(after)
-    return result
+        _running.remove(npu)
 
 
 def need_npu(name):
@@ -176,26 +154,19 @@ def _name(element):
 
 def _check_run(session, npu, names, feeds):
     """A graph for the NPU is compiled for its fetches, feeds and shapes."""
-    if feeds and npu.settings.get("iterations_per_loop", 1) > 1:
-        refuse("iterations_per_loop > 1 needs a data set's getnext, not "
-               "feeds", "1.4")
     shapes = {_name(key): list(np.shape(value))
               for key, value in feeds.items()}
     key = (tuple(names), tuple(sorted(shapes)))
     before = npu.shapes.setdefault(key, shapes)
     if before != shapes:
-        record("recompilation", fetches=names, before=before, now=shapes)
         refuse("recompilation: {} was fed as {}, now as {}".format(
             names, before, shapes), "1.6 item 8")
     if key in npu.compiled or not _trains(session.graph):
         return
     npu.compiled.add(key)
-    silent = os.environ.get("ASCEND_FAKE_SILENT_CPU") == "1"
-    if not silent:
+    if os.environ.get("ASCEND_FAKE_SILENT_CPU") != "1":
         state["graph_ids"] += 1
         console.compiled(state["graph_ids"])
-    record("compiled", fetches=names, feeds=shapes, silent_cpu=silent,
-           graph_id=state["graph_ids"])
 
 
 def _trains(graph):
@@ -203,38 +174,10 @@ def _trains(graph):
         return bool(tf1.trainable_variables())
 
 
-def _system_calls(session, names):
-    """What initialize_system and shutdown_system among the names change."""
-    after = {}
-    for collection, value in ((INITIALIZE, True), (SHUTDOWN, False)):
-        if not set(session.graph.get_collection(collection)) & set(names):
-            continue
-        if session._ascend_fake is None:
-            refuse("initialize_system and shutdown_system run in a session "
-                   "with NpuOptimizer", "1.5")
-        if state["hccl"] == value:
-            refuse("the system is already {}".format(
-                "up" if value else "down"), "1.5")
-        after["hccl"] = value
-    return after
-
-
-def _make_callable(self, *arguments, **keywords):
-    _only_run(self)
-    return _real["make_callable"](self, *arguments, **keywords)
-
-
-def _refused_callable(self, *arguments, **keywords):
-    _only_run(self)
-    return _real["_make_callable_from_options"](
-        self, *arguments, **keywords)
-
-
-def _partial_run_setup(self, *arguments, **keywords):
-    _only_run(self)
-    return _real["partial_run_setup"](self, *arguments, **keywords)
-
-
-def _only_run(session):
-    if session._ascend_fake is not None:
-        refuse("the fake knows Session.run only", "1.6")
+def _only_run(name):
+    """Another way to run, which an NPU session refuses."""
+    def method(self, *arguments, **keywords):
+        if self._ascend_fake is not None:
+            refuse("the fake knows Session.run only", "1.6")
+        return _real[name](self, *arguments, **keywords)
+    return method

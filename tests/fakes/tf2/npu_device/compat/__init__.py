@@ -2,7 +2,14 @@
 
 import sys
 
-from ascend_fake.device import enable_v1  # noqa: F401
+from ascend_fake import session as _session
 from ascend_fake.modules import Module
+
+
+def enable_v1():
+    """Graph mode, and NpuOptimizer's library."""
+    _session.tf1.disable_v2_behavior()
+    _session.state["on"] = True
+
 
 sys.modules[__name__].__class__ = Module

@@ -9,10 +9,6 @@ class MoxFileNotExistsException(Exception):  # noqa: N818
     """stat of what is not there."""
 
 
-class MoxFileNameDuplicateException(Exception):  # noqa: N818
-    """An object and a prefix of the same name."""
-
-
 class MoxFileReadException(Exception):  # noqa: N818
     """A read failed."""
 

@@ -4,21 +4,12 @@ A store has objects, no folders: a folder is there while an object is below
 it. make_dirs on OBS leaves an object of its own, MARK, that no list shows.
 """
 
-import json
 import os
 
 from moxing.framework.file.errors import MoxFakeError, MoxFileRespException
 
 MARK = ".fake-folder-object"
 SCHEMES = ("obs://", "s3://")
-
-
-def record(call, *urls):
-    """Appends a JSON line to $FAKE_OBS_LOG."""
-    path = os.environ.get("FAKE_OBS_LOG")
-    if path:
-        with open(path, "a") as file:
-            file.write(json.dumps([call] + list(urls)) + "\n")
 
 
 def is_remote(url):
@@ -68,12 +59,12 @@ def is_file(url):
     return not url.endswith("/") and os.path.isfile(path(url))
 
 
-def files(url):
+def files(url, with_marks=False):
     """Names of the files below a folder, relative to it, sorted."""
     top, found = path(url), []
     for folder, _, names in os.walk(top):
         found += [os.path.relpath(os.path.join(folder, name), top)
-                  for name in names if name != MARK]
+                  for name in names if with_marks or name != MARK]
     return sorted(found)
 
 
