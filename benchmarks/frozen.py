@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 from benchmarks import inputs, ours
-from nonlocal_tf.export import fold, graphdef, inference, layout, run
+from nonlocal_tf.export import fold, graphdef, inference, layout, predict
 from nonlocal_tf.training.graph import make_network
 
 tf1 = tf.compat.v1
@@ -80,7 +80,7 @@ class File:
 
     def __init__(self, path, threads):
         frozen = graphdef.read(path)
-        self._logits = run.logits_name(frozen, layout.OUTPUT) + ":0"
+        self._logits = predict.logits_name(frozen, layout.OUTPUT) + ":0"
         with tf.Graph().as_default() as graph:
             graphdef.load(frozen, path)
             self._session = tf1.Session(
@@ -98,7 +98,7 @@ class Onnx:
         import onnxruntime
         from tf2onnx import convert
         frozen = graphdef.read(path)
-        self._logits = run.logits_name(frozen, layout.OUTPUT) + ":0"
+        self._logits = predict.logits_name(frozen, layout.OUTPUT) + ":0"
         model, _ = convert.from_graph_def(
             frozen, input_names=[layout.INPUT + ":0"],
             output_names=[self._logits])

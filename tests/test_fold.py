@@ -6,7 +6,8 @@ import tensorflow as tf
 from support import graph_session
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import fold, graphdef, run
+from nonlocal_tf.export import fold, graphdef, predict
+from nonlocal_tf.export.preflight import operations
 from nonlocal_tf.layers import BatchNorm, Conv
 
 tf1 = tf.compat.v1
@@ -50,7 +51,7 @@ def test_folded_graph_computes_the_formula(bias):
     assert sorted({node.op for node in folded.node}) == [
         "BiasAdd", "Const", "Conv2D", "Placeholder", "Relu"]
     for graph_def in (plain, folded):
-        (result,), = run.predict(graph_def, [{"input:0": x}], ["output"])
+        (result,), = predict.predict(graph_def, [{"input:0": x}], ["output"])
         np.testing.assert_allclose(
             result, expected(x, values, bias), rtol=2e-6, atol=2e-6)
 
@@ -76,7 +77,7 @@ def test_frozen_graph_is_plain():
 
 
 def test_attributes_are_those_of_tensorflow_1_15():
-    known = fold.known_operations()
+    known = operations.known_operations()
     with graph_session() as session:
         output, _, _ = conv_and_norm(session)
         graph_def = fold.freeze(session, [output.op])
@@ -140,7 +141,7 @@ def test_fp16_rounds_constants_and_results():
         left, right = tf.split(x + tf.constant([0.1, 2049, 1, 70000.]), 2)
         output = tf.concat([right, left], 0, name="output")
         graph_def = fold.freeze(session, [output.op])
-    (result,), = run.predict(
-        run.rounded_to_fp16(graph_def),
+    (result,), = predict.predict(
+        predict.rounded_to_fp16(graph_def),
         [{"input:0": np.zeros(4, np.float32)}], ["output"])
     assert result.tolist() == [1.0, np.inf, 0.0999755859375, 2048.0]

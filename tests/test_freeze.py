@@ -13,8 +13,9 @@ from support import graph_session, run_thin
 import freeze_pb
 from nonlocal_tf.data import datasets
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import checks, freeze, graphdef, inference, layout, run
+from nonlocal_tf.export import freeze, graphdef, inference, layout, predict
 from nonlocal_tf.export.flags import parse_flags
+from nonlocal_tf.export.preflight import checks
 from nonlocal_tf.platforms import gpu
 from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.graph import TrainGraph
@@ -63,10 +64,10 @@ def pb(train_url, tmp_path_factory):
 
 def answers(graph_def, x):
     """Logits, classes and, where there are any, probabilities."""
-    names = [run.logits_name(graph_def, "output"), "output"]
+    names = [predict.logits_name(graph_def, "output"), "output"]
     if "probabilities" in graphdef.by_name(graph_def):
         names.append("probabilities")
-    return next(run.predict(graph_def, [{"input:0": x}], names))
+    return next(predict.predict(graph_def, [{"input:0": x}], names))
 
 
 def test_file_answers_as_the_trainers_network(pb, images, trainers_logits):

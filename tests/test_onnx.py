@@ -5,7 +5,7 @@ import pytest
 from support import graph_session, run_thin
 
 from nonlocal_tf.data import datasets
-from nonlocal_tf.export import freeze, graphdef, inference, layout, run
+from nonlocal_tf.export import freeze, graphdef, inference, layout, predict
 from nonlocal_tf.export.flags import parse_flags
 
 
@@ -30,7 +30,7 @@ def test_onnx_runtime_gives_the_live_networks_answers(
         graph.restore(session, found.prefix)
         live = session.run(graph.logits, {graph.input: x})
     frozen = graphdef.read(path)
-    name = run.logits_name(frozen, "output") + ":0"
+    name = predict.logits_name(frozen, "output") + ":0"
     model, _ = convert.from_graph_def(
         frozen, input_names=["input:0"], output_names=["output:0", name])
     classes, logits = runtime.InferenceSession(

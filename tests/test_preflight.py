@@ -9,7 +9,9 @@ import tensorflow as tf
 from support import graph_session
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import checks, fold, graphdef, preflight, run
+from nonlocal_tf.export import fold, graphdef, predict
+from nonlocal_tf.export.preflight import __main__ as preflight
+from nonlocal_tf.export.preflight import checks, operations
 from nonlocal_tf.layers import BatchNorm
 from nonlocal_tf.non_local import NonLocalBlock
 
@@ -263,7 +265,7 @@ def test_good_graph_has_no_findings(make):
     graph_def = make()
     for each in graph_def.node:
         each.attr.pop("_output_shapes", None)
-        new = set(each.attr) - fold.known_operations()[each.op][1]
+        new = set(each.attr) - operations.known_operations()[each.op][1]
         for name in new:                    # of this TensorFlow, at default
             del each.attr[name]
     assert checks.examine(graph_def) == []
@@ -308,8 +310,9 @@ def test_clean_graph_answers_as_before(tmp_path, capsys):
     written = graphdef.read(str(target))
     assert not {"ending", "dead"} & {each.name for each in written.node}
     x = np.random.RandomState(0).randn(2, 3, 3, 1).astype(np.float32)
-    before, after = [next(run.predict(each, [{"input:0": x}], ["output"]))[0]
-                     for each in (graph_def, written)]
+    before, after = [
+        next(predict.predict(each, [{"input:0": x}], ["output"]))[0]
+        for each in (graph_def, written)]
     np.testing.assert_array_equal(before, after)
 
 
@@ -456,7 +459,7 @@ def test_table_is_that_of_tensorflow_1_15():
         pywrap_tensorflow.TF_GetAllOpList()))
     attributes = {each.name: {attribute.name for attribute in each.attr}
                   for each in registry.op}
-    table = fold.known_operations()
+    table = operations.known_operations()
     assert len(table) > 300
     for name, (_, known) in table.items():
         assert attributes.get(name) == known, name

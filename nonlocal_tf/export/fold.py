@@ -6,37 +6,18 @@ batch norm behind a convolution goes into its kernel and a bias. `sorted_nodes`
 keeps the nodes that the outputs need, each behind its inputs.
 """
 
-import os
-
 import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import graphdef
+from nonlocal_tf.export.preflight import operations
 
 tf1 = tf.compat.v1
 
 # TensorFlow 1.15's TF_GRAPH_DEF_VERSION: what the file is made for.
 PRODUCER = 134
 _VARIABLE_READS = ("ReadVariableOp", "Identity")
-
-
-def known_operations():
-    """What atc_ops.txt says: operation -> (who takes it, attributes).
-
-    The attributes are those of TensorFlow 1.15; None where it has no such
-    operation.
-    """
-    path = os.path.join(os.path.dirname(__file__), "atc_ops.txt")
-    table = {}
-    with open(path, encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            if words and words[0] != "#":
-                attributes = None if words[2] == "?" else {
-                    word for word in words[2:] if word != "-"}
-                table[words[0]] = (words[1], attributes)
-    return table
 
 
 def freeze(session, outputs):
@@ -73,7 +54,7 @@ def freeze(session, outputs):
             key=lambda item: item[0]))
     names.update(_passed_names([each for each in order if each in live],
                                outputs))
-    known = known_operations()
+    known = operations.known_operations()
     for operation in order:
         if operation in live:
             node = graph_def.node.add()

@@ -19,15 +19,15 @@ from nonlocal_tf.command import say
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import (
-    checks,
     deploy,
     fold,
     graphdef,
     inference,
     layout,
-    run,
+    predict,
     scoring,
 )
+from nonlocal_tf.export.preflight import checks
 
 tf1 = tf.compat.v1
 
@@ -79,7 +79,7 @@ def freeze(flags):
             len(samples.images), "random" if samples.labels is None
             else "test"))
     try:
-        with tf.Graph().as_default(), run.cpu_session() as session:
+        with tf.Graph().as_default(), predict.cpu_session() as session:
             graph = inference.InferenceGraph(
                 config, flags.batchsize or None, flags.input_layout,
                 flags.with_probabilities)
@@ -215,10 +215,10 @@ def _answers(graph_def, images, feed=lambda batch: batch):
     """Logits [N, 10] and classes [N] of a frozen graph."""
     node, = graphdef.placeholders(graph_def)
     shape = tf.TensorShape(graphdef.declared_shape(node))
-    results = run.predict(
+    results = predict.predict(
         graph_def, ({layout.INPUT + ":0": feed(batch)}
                     for batch, _ in _batches(images, shape)),
-        [run.logits_name(graph_def, layout.OUTPUT), layout.OUTPUT])
+        [predict.logits_name(graph_def, layout.OUTPUT), layout.OUTPUT])
     logits, classes = map(np.concatenate, zip(*results))
     return logits[:len(images)], classes[:len(images)]  # the rest fills up
 
@@ -271,7 +271,7 @@ def _say_attention(attention, config):
 def _report_fp16(frozen, samples):
     """How many classes change when everything is rounded to fp16."""
     logits, classes = _answers(
-        run.rounded_to_fp16(frozen.graph_def), samples.images,
+        predict.rounded_to_fp16(frozen.graph_def), samples.images,
         lambda batch: batch.astype(np.float16).astype(np.float32))
     count = len(classes)
     changed = int(np.sum(classes != frozen.compared.classes))

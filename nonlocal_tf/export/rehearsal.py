@@ -10,7 +10,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import formats, graphdef, run, runs
+from nonlocal_tf.export import formats, graphdef, predict, runs
 
 tf1 = tf.compat.v1
 
@@ -33,7 +33,7 @@ def rehearse(flags):
     outputs = _output_names(graph_def, flags)
     _check_output_folder(flags.output)
     try:
-        with tf.Graph().as_default() as graph, run.cpu_session() as session:
+        with tf.Graph().as_default() as graph, predict.cpu_session() as session:
             graphdef.load(graph_def, flags.model)
             fetches = [_tensor(graph, name) for name in outputs]
             _check_outputs(fetches, flags)

@@ -9,8 +9,9 @@ from typing import List, NamedTuple, Optional
 import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import fold, graphdef, operations
-from nonlocal_tf.export.finding import DOUBT, REJECT, Finding
+from nonlocal_tf.export import graphdef
+from nonlocal_tf.export.preflight import operations
+from nonlocal_tf.export.preflight.operations import DOUBT, REJECT, Finding
 
 tf1 = tf.compat.v1
 
@@ -39,7 +40,7 @@ def examine(graph_def, request=None):
     findings = _structure(graph_def)
     findings += _inputs(graph_def, request)
     findings += _outputs(graph_def, request)
-    known = fold.known_operations()
+    known = operations.known_operations()
     nodes = graphdef.by_name(graph_def)
     functions = {each.signature.name for each in graph_def.library.function}
     needed = _needed(graph_def, request)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import fold, graphdef
+from nonlocal_tf.export.preflight import operations
 
 tf1 = tf.compat.v1
 
@@ -33,7 +34,7 @@ def write(graph_def, path, target, outputs):
         raise UserError("--out_nodes must name nodes of {!r}; it has no {!r}."
                         .format(path, missing[0]))
     defaults = _defaults(graph_def, path)
-    known = fold.known_operations()
+    known = operations.known_operations()
     result = tf1.GraphDef()
     result.CopyFrom(graph_def)
     for node in result.node:

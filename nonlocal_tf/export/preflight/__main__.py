@@ -155,7 +155,8 @@ def _check_others(flags):
 def _examine(flags):
     import tensorflow as tf  # --help answers without it
 
-    from nonlocal_tf.export import checks, clean, graphdef
+    from nonlocal_tf.export import graphdef
+    from nonlocal_tf.export.preflight import checks, clean
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     path = flags.pb or flags.model
     graph_def = graphdef.read(path)

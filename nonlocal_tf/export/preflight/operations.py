@@ -1,12 +1,26 @@
 """What single operations of a graph mean to ATC."""
 
+import os
 import re
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf.export import graphdef
-from nonlocal_tf.export.finding import DOUBT, REJECT, Finding
+
+REJECT, DOUBT = "reject", "doubt"
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong, or may be."""
+
+    level: str                          # REJECT or DOUBT
+    check: str                          # which check, for programs
+    node: str                           # name of the node, or ""
+    reason: str
+    remedy: str
+
 
 _REFREEZE = "Freeze a graph that is built for inference alone (freeze_pb.py)."
 _FOLD = ("Freeze the variables into constants (freeze_pb.py; "
@@ -49,6 +63,24 @@ _KINDS = [(re.compile(pattern), check, reason, remedy)
 )]
 
 STRING = tf.string.as_datatype_enum
+
+
+def known_operations():
+    """What atc_ops.txt says: operation -> (who takes it, attributes).
+
+    The attributes are those of TensorFlow 1.15; None where it has no such
+    operation.
+    """
+    path = os.path.join(os.path.dirname(__file__), "atc_ops.txt")
+    table = {}
+    with open(path, encoding="ascii") as file:
+        for line in file:
+            words = line.split()
+            if words and words[0] != "#":
+                attributes = None if words[2] == "?" else {
+                    word for word in words[2:] if word != "-"}
+                table[words[0]] = (words[1], attributes)
+    return table
 
 
 def of_node(node, known, functions):
