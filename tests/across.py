@@ -16,8 +16,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from nonlocal_tf.export import graphdef, layout, predict  # noqa: E402
-from nonlocal_tf.export.flags import parse_flags  # noqa: E402
-from nonlocal_tf.export.freeze import freeze  # noqa: E402
+from nonlocal_tf.export.freeze import freeze, parse_flags  # noqa: E402
 from nonlocal_tf.platforms import gpu  # noqa: E402
 from nonlocal_tf.training.checkpoint import CheckpointFolder  # noqa: E402
 from nonlocal_tf.training.config import TrainConfig  # noqa: E402

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from support import ROOT, blocks, shell_lines
 
-from nonlocal_tf.export import bins, flags, msame, score
+from nonlocal_tf.export import bins, freeze, msame, score
 from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.training.flags import parse_flags
 
@@ -43,7 +43,7 @@ def test_export_commands_have_flags_that_exist(path):
     for line in shell_lines(path):
         words = shlex.split(line, comments=True)
         if words[1:2] == ["freeze_pb.py"]:
-            flags.parse_flags(words[2:], "freeze_pb.py")
+            freeze.parse_flags(words[2:], "freeze_pb.py")
         if words[1:2] == ["-m"] and words[2].startswith("nonlocal_tf"):
             modules[words[2]].parse(words[3:])
 

@@ -13,8 +13,14 @@ from support import graph_session, run_thin
 import freeze_pb
 from nonlocal_tf.data import datasets
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import freeze, graphdef, inference, layout, predict
-from nonlocal_tf.export.flags import parse_flags
+from nonlocal_tf.export import (
+    fold,
+    freeze,
+    graphdef,
+    inference,
+    layout,
+    predict,
+)
 from nonlocal_tf.export.preflight import checks
 from nonlocal_tf.platforms import gpu
 from nonlocal_tf.training.checkpoint import CheckpointFolder
@@ -26,7 +32,7 @@ tf1 = tf.compat.v1
 def frozen(path, *arguments):
     """The GraphDef that freeze_pb.py writes."""
     arguments = ["--output", str(path)] + [str(each) for each in arguments]
-    freeze.freeze(parse_flags(arguments, "freeze_pb.py"))
+    freeze.freeze(freeze.parse_flags(arguments, "freeze_pb.py"))
     return graphdef.read(str(path))
 
 
@@ -123,8 +129,8 @@ def test_every_form_freezes_without_shape_operations(
         session.run(tf1.global_variables_initializer())
         x = layout.prepare(images, 33, kind)
         live = session.run(graph.logits, {graph.input: x})
-        plain = freeze.fold.freeze(session, graph.outputs)
-    folded, count = freeze.fold.fold_batch_norm(plain, ["output"])
+        plain = fold.freeze(session, graph.outputs)
+    folded, count = fold.fold_batch_norm(plain, ["output"])
     assert count == 4 * 2 + 2                # in each bottleneck and block
     assert not {node.op for node in folded.node} & {"Shape", "StridedSlice"}
     assert checks.examine(folded, checks.Request(dynamic=True)) == []
@@ -248,7 +254,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     """A folding that goes wrong is noticed; the plain graph is written."""
     path = tmp_path / "model.pb"
     path.write_bytes(b"before")
-    real = freeze.fold.fold_batch_norm
+    real = fold.fold_batch_norm
 
     def spoilt(graph_def, outputs):
         folded, count = real(graph_def, outputs)
@@ -258,12 +264,12 @@ def test_a_file_that_answers_otherwise_is_not_kept(
                 node.CopyFrom(graphdef.const_node(node.name, value))
         return folded, count
 
-    monkeypatch.setattr(freeze.fold, "fold_batch_norm", spoilt)
+    monkeypatch.setattr(fold, "fold_batch_norm", spoilt)
     graph_def = frozen(path, "--train_url", train_url)
     assert not any("folded" in node.name for node in graph_def.node)
     path.write_bytes(b"before")
-    real_freeze = freeze.fold.freeze
-    monkeypatch.setattr(freeze.fold, "freeze", lambda session, outputs: spoilt(
+    real_freeze = fold.freeze
+    monkeypatch.setattr(fold, "freeze", lambda session, outputs: spoilt(
         real_freeze(session, outputs), ["output"])[0])
     with pytest.raises(UserError, match="must answer as the network does"):
         frozen(path, "--train_url", train_url)

@@ -6,7 +6,7 @@ from support import graph_session, run_thin
 
 from nonlocal_tf.data import datasets
 from nonlocal_tf.export import freeze, graphdef, inference, layout, predict
-from nonlocal_tf.export.flags import parse_flags
+from nonlocal_tf.export.freeze import parse_flags
 
 
 @pytest.mark.parametrize("form, kind, batch", [

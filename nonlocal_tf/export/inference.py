@@ -4,12 +4,14 @@ import dataclasses
 import os
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import layout as layouts
+from nonlocal_tf.export import predict
 from nonlocal_tf.training import checkpoint, checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import make_network
@@ -133,3 +135,14 @@ class InferenceGraph:
         """Reads the network's variables; Adam's are left where they are."""
         checkpoint.restore(session, self._saver, self.variables, prefix,
                            REMEDY, exact=False)
+
+    def answers(self, session, images):
+        """Logits [N, 10], and the attention in the first of the images."""
+        logits, attention = [], []
+        for batch, valid in predict.digits(images, self.input.shape.as_list()):
+            found, measured = session.run(
+                [self.logits, self.attention], {self.input: batch})
+            logits.append(found[:valid])
+            attention.append(measured[:, :valid])
+        return np.concatenate(logits), np.concatenate(
+            attention, 1)[:, :health.SAMPLES]
