@@ -21,7 +21,7 @@ from nonlocal_tf.export import (
     layout,
     predict,
 )
-from nonlocal_tf.export.preflight import checks
+from nonlocal_tf.export.preflight import atc, checks
 from nonlocal_tf.platforms import gpu
 from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.graph import TrainGraph
@@ -100,7 +100,7 @@ def test_interface_and_operations_are_those_of_atc(pb):
         "output", "probabilities"]
     operations = {node.op for node in graph_def.node}
     assert not operations & {"Shape", "StridedSlice", "Pack", "Identity"}
-    assert checks.examine(graph_def, checks.Request(
+    assert checks.examine(graph_def, atc.Request(
         {"input": [23, 28, 28, 1]},
         [("output", 0), ("probabilities", 0)])) == []
 
@@ -133,7 +133,7 @@ def test_every_form_freezes_without_shape_operations(
     folded, count = fold.fold_batch_norm(plain, ["output"])
     assert count == 4 * 2 + 2                # in each bottleneck and block
     assert not {node.op for node in folded.node} & {"Shape", "StridedSlice"}
-    assert checks.examine(folded, checks.Request(dynamic=True)) == []
+    assert checks.examine(folded, atc.Request(dynamic=True)) == []
     np.testing.assert_allclose(
         answers(folded, x)[0], live, rtol=0, atol=1e-4)
 

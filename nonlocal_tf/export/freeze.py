@@ -224,8 +224,8 @@ def _check_answers(compared, path, count):
 
 def _check_for_atc(graph_def, names):
     """Our own file must pass our own preflight."""
-    from nonlocal_tf.export.preflight import checks
-    for finding in checks.examine(graph_def, checks.Request(
+    from nonlocal_tf.export.preflight import atc, checks
+    for finding in checks.examine(graph_def, atc.Request(
             out_nodes=[(name, 0) for name in names], dynamic=True)):
         if finding.level == checks.REJECT:
             raise UserError("ATC would reject the graph at {!r}: {}. {}".format(

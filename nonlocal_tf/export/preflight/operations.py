@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from nonlocal_tf.export import graphdef
 
+tf1 = tf.compat.v1
+
 REJECT, DOUBT = "reject", "doubt"
 
 
@@ -26,41 +28,58 @@ _REFREEZE = "Freeze a graph that is built for inference alone (freeze_pb.py)."
 _FOLD = ("Freeze the variables into constants (freeze_pb.py; "
          "convert_variables_to_constants).")
 
-# What kind of operation does not belong: pattern, check, reason, remedy. The
-# first that fits is reported.
-_KINDS = [(re.compile(pattern), check, reason, remedy)
-          for pattern, check, reason, remedy in (
+# What kind of operation does not belong: pattern, level, check, reason, remedy.
+# The first that fits is reported.
+_KINDS = [(re.compile(pattern), level, check, reason, remedy)
+          for pattern, level, check, reason, remedy in (
     (r"(VariableV2|Variable|VarHandleOp|ReadVariableOp|VarIsInitializedOp|"
      r"IsVariableInitialized|AutoReloadVariable|ResourceGather(Nd)?)$",
-     "variable", "a variable is left; ATC maps none for inference", _FOLD),
+     REJECT, "variable", "a variable is left; ATC maps none for inference",
+     _FOLD),
     (r"(Save|Restore)(V2|Slices?)?$|ShardedFile(name|spec)$|"
      r"MergeV2Checkpoints$",
-     "save_restore", "belongs to saving and restoring",
+     REJECT, "save_restore", "belongs to saving and restoring",
      "Freeze with the outputs' names, so that it is left out; " + _REFREEZE),
     (r"(Merge|Scalar|Histogram|Image|Audio|Tensor)\w*Summary\w*|WriteSummary",
-     "summary", "writes a summary for TensorBoard", _REFREEZE),
+     REJECT, "summary", "writes a summary for TensorBoard", _REFREEZE),
     (r"(Resource)?(Sparse)?Apply[A-Z]|Assign|ResourceScatter|"
      r"Scatter(Nd)?(Add|Sub|Update|Mul|Div|Min|Max)$",
-     "optimizer", "changes a variable: part of an optimizer or of batch "
-     "norm's update", _REFREEZE),
+     REJECT, "optimizer", "changes a variable: part of an optimizer or of "
+     "batch norm's update", _REFREEZE),
     (r"(?!Stop|Prevent)\w+Grad(V\d|WithArgmax|Grad\w*|Boxes|Image|ient)?$|"
      r"BroadcastGradientArgs$|\w+BackpropFilter(V\d)?$",
-     "gradient", "computes a gradient", _REFREEZE),
-    (r"(Stateful)?PartitionedCall$|RemoteCall$|SymbolicCall$",
-     "function", "calls a function; ATC looks for its body in a file "
-     "graph_def_library.pbtxt", "Inline functions: build the graph without "
-     "tf.function, or freeze with freeze_pb.py."),
-    (r"(Ref)?(Enter|Exit|NextIteration)$|LoopCond$|(Stateless)?(While|For)$|"
-     r"TensorArray", "loop", "part of a loop",
-     "Unroll the loop, or write it as operations on whole tensors."),
-    (r"(Ref)?(Switch|Merge)$|(Stateless)?(If|Case)$", "conditional",
-     "part of a conditional, such as tf.cond on is_training",
-     "Build the graph with is_training=False as a Python value."),
+     REJECT, "gradient", "computes a gradient", _REFREEZE),
+    (r"(Ref)?(Enter|Exit|NextIteration|Switch|Merge)$|LoopCond$|TensorArray",
+     DOUBT, "control_flow", "part of tf.cond, tf.while_loop or a TensorArray. "
+     "ATC's parser takes Switch, Merge, Enter and TensorArrayV3; whether your "
+     "device runs it is uncertain", "Build the graph with is_training=False "
+     "as a Python value; unroll a loop where you can."),
     (r"(Random|Truncated|Parameterized|Stateless(Random|Trunc)|Stateful(Uni|"
      r"Stan|Trunc|Random)|Multinomial|StatelessMultinomial|RngSkip)",
-     "dropout", "makes random numbers: dropout or an initializer",
+     REJECT, "dropout", "makes random numbers: dropout or an initializer",
      "Build the graph with is_training=False (keep_prob 1). " + _REFREEZE),
 )]
+_CALLS = re.compile(r"(Stateful)?PartitionedCall$|RemoteCall$|SymbolicCall$|"
+                    r"(Stateless)?(If|Case|While|For)$")
+_ODD_TYPES = {each.as_datatype_enum: each.name for each in (
+    tf.float64, tf.bfloat16, tf.complex64, tf.complex128)}
+
+# Attributes that operations of the table were given since TensorFlow 1.15, at
+# their defaults; tests compare them with newer registries.
+NEWER_DEFAULTS = {
+    name: tf1.AttrValue(**{field: value})
+    for field, value, names in (
+        ("b", False, "grad_a grad_b grad_x grad_y narrow_range "
+         "perturb_singular sparse_gradient"),
+        ("f", 1.0, "exponential_avg_factor"),
+        ("i", -1, "axis blank_index"),
+        ("s", b"", "bad_indices_policy"),
+        ("list", tf1.AttrValue.ListValue(), "explicit_paddings"),
+        ("type", tf.int32.as_datatype_enum,
+         "Tk Tsegmentids index_type shape_type"),
+        ("type", tf.float32.as_datatype_enum, "Treal dtype"),
+        ("type", tf.complex64.as_datatype_enum, "Tcomplex"))
+    for name in names.split()}
 
 STRING = tf.string.as_datatype_enum
 
@@ -83,15 +102,49 @@ def known_operations():
     return table
 
 
-def of_node(node, known, functions):
-    """Findings about one node by itself."""
-    if node.op in functions:
-        return [Finding(REJECT, "function", node.name,
-                        "calls the function {}".format(node.op),
-                        "Build the graph without tf.function.")]
-    for pattern, check, reason, remedy in _KINDS:
+def drop_new_attributes(node, allowed):
+    """Takes out of a node what TensorFlow 1.15 does not know.
+
+    Args:
+      node: a NodeDef; it loses private attributes, and those that are not
+        allowed and are at their defaults.
+      allowed: names of attributes.
+    Returns:
+      Names that are not allowed and had to stay.
+    """
+    kept = []
+    for name in sorted(node.attr):
+        if name.startswith("_") or name not in allowed and (
+                node.attr[name] == NEWER_DEFAULTS.get(name)):
+            del node.attr[name]
+        elif name not in allowed:
+            kept.append(name)
+    return kept
+
+
+def called(node, functions):
+    """Names of the functions of the library that a node calls."""
+    names = {node.op}
+    for value in node.attr.values():
+        names.add(value.func.name)
+        names.update(each.name for each in value.list.func)
+    return names.intersection(functions)
+
+
+def of_node(node, known, functions, nodes):
+    """Findings about one node; `functions` and `nodes` are by name."""
+    names = called(node, functions)
+    if names or _CALLS.match(node.op):
+        return [Finding(
+            REJECT, "function", node.name,
+            "{}: calls {}; ATC looks for the body in graph_def_library.pbtxt "
+            "beside the model (E12013, E12029)".format(
+                node.op, ", ".join(sorted(names)) or "a function"),
+            "func2graph.py of ATC's package writes that file; or build the "
+            "graph without tf.function, tf.cond and tf.while_loop.")]
+    for pattern, level, check, reason, remedy in _KINDS:
         if pattern.match(node.op):
-            return [Finding(REJECT, check, node.name,
+            return [Finding(level, check, node.name,
                             "{}: {}".format(node.op, reason), remedy)]
     if any(value.type == STRING for value in node.attr.values()):
         return [Finding(
@@ -110,10 +163,10 @@ def of_node(node, known, functions):
             "take (E12011, E19010)".format(node.op),
             "Write it with listed operations, or look for it in your CANN's "
             "own list of supported TensorFlow operators.")]
-    return _listed(node, known)
+    return _listed(node, known, nodes)
 
 
-def _listed(node, known):
+def _listed(node, known, nodes):
     """Findings about a node whose operation ATC knows."""
     findings = []
     taker, attributes = known[node.op]
@@ -132,13 +185,27 @@ def _listed(node, known):
                  and name not in attributes and not name.startswith("_"))
     if new:
         findings.append(Finding(
-            REJECT, "new_attribute", node.name,
-            "{} has attributes that TensorFlow 1.15 does not know and refuses "
-            "(ATC: uncertain): {}".format(node.op, ", ".join(new)),
-            "preflight --write clean.pb takes out those at their defaults; or "
-            "freeze with TensorFlow 1.15."))
+            DOUBT, "new_attribute", node.name,
+            "{} has attributes that TensorFlow 1.15 refuses; ATC copies each: "
+            "{}".format(node.op, ", ".join(new)),
+            "preflight --write clean.pb takes out those at their defaults."))
+    odd = [_ODD_TYPES[each] for value in node.attr.values()
+           for each in [value.type] + list(value.list.type)
+           if each in _ODD_TYPES]
+    if odd and node.op != "Placeholder":
+        findings.append(Finding(
+            DOUBT, "type", node.name,
+            "{}: works on {}, which the AI core mostly does not take (EZ3002, "
+            "or the slow AI CPU: uncertain)".format(node.op, odd[0]),
+            "Build the graph in float32."))
     if node.op in graphdef.BATCH_NORMS and graphdef.is_training(node):
         findings.append(Finding(
+            DOUBT, "layer_norm", node.name,
+            "layer norm as Keras writes it: batch norm in training mode over "
+            "[1, N, ..]. It is right as it is; whether your device computes it "
+            "is uncertain", "Compare one result; or write it with "
+            "tf.nn.moments over the last axis.")
+            if _is_layer_norm(node, nodes) else Finding(
             REJECT, "batch_norm_training", node.name,
             "batch norm in training mode: it normalises by the batch at hand, "
             "and ATC drops the moving statistics", "Build the graph with "
@@ -153,17 +220,28 @@ def _listed(node, known):
     return findings
 
 
-def of_moments(graph_def, nodes):
-    """Batch norm that is written out, in training mode: tf.nn.moments.
+def _is_layer_norm(norm, nodes):
+    """Whether its input is one sample, reshaped to [1, rows, row, 1]."""
+    reshape = nodes.get(graphdef.source(norm.input[0]))
+    if reshape is None or reshape.op != "Reshape" or (
+            norm.attr["data_format"].s != b"NCHW"):
+        return False
+    sizes = nodes.get(graphdef.source(reshape.input[1]))
+    if sizes is not None and sizes.op == "Pack" and sizes.input:
+        sizes = nodes.get(graphdef.source(sizes.input[0]))
+    value = None if sizes is None else graphdef.array_of(sizes)
+    return value is not None and np.ravel(value)[:1].tolist() == [1]
 
-    The mean of (x - mean of x)^2, both over axes that hold the batch's.
+
+def of_moments(graph_def, nodes):
+    """Batch norm that is written out, in training mode.
+
+    The mean of (x - mean of x)^2, as tf.nn.moments makes it, or the mean of
+    x^2 less the square of the mean, both over axes that hold the batch's.
     """
     findings = []
     for node in graph_def.node:
-        axes = _mean_axes(node, nodes)
-        if axes is None or not _is_squared_deviation(
-                nodes.get(graphdef.source(node.input[0])), nodes):
-            continue
+        axes = _variance_axes(node, nodes)
         if 0 in axes or any(axis < -1 for axis in axes):
             findings.append(Finding(
                 REJECT if 0 in axes else DOUBT, "batch_norm_training",
@@ -175,29 +253,53 @@ def of_moments(graph_def, nodes):
     return findings
 
 
-def _mean_axes(node, nodes):
-    """The axes of a Mean, a list; None if it is none or they are unknown."""
-    axes = node.op == "Mean" and len(node.input) > 1 and nodes.get(
-        graphdef.source(node.input[1]))
-    if not axes or axes.op != "Const":
-        return None
-    value = graphdef.array_of(axes)
-    return None if value is None else np.ravel(value).tolist()
+def _variance_axes(node, nodes):
+    """Of a node that is a variance; else []."""
+    if node.op == "Sub" and len(node.input) > 1:        # E[x^2] - E[x]^2
+        squares, mean = [_read(nodes, name) for name in node.input[:2]]
+        axes, squared = _mean_axes(squares, nodes), _squared(mean, nodes)
+        if axes and _squared(_read(nodes, squares.input[0]), nodes) and (
+                _mean_axes(squared, nodes)):
+            return axes
+        return []
+    axes = _mean_axes(node, nodes)
+    deviation = axes and _read(nodes, node.input[0])
+    if not deviation:
+        return []
+    if deviation.op != "SquaredDifference":
+        deviation = _squared(deviation, nodes)
+    if deviation and deviation.op in ("SquaredDifference", "Sub") and (
+            len(deviation.input) > 1):
+        if _mean_axes(_read(nodes, deviation.input[1]), nodes):
+            return axes
+    return []
 
 
-def _is_squared_deviation(node, nodes):
-    """Whether a node is (x - mean)^2, by SquaredDifference or by Square."""
-    if node is not None and node.op in ("Square", "Mul") and node.input:
-        node = nodes.get(graphdef.source(node.input[0]))
-        if node is not None and node.op != "Sub":
-            return False
-    if node is None or node.op not in ("SquaredDifference", "Sub") or (
-            len(node.input) < 2):
-        return False
-    mean = nodes.get(graphdef.source(node.input[1]))
-    for _ in range(4):                  # what may lie between
-        if mean is not None and mean.input and mean.op in (
+def _read(nodes, name):
+    """The node behind what only passes a mean on, or None."""
+    node = nodes.get(graphdef.source(name))
+    for _ in range(4):
+        if node is not None and node.input and node.op in (
                 "StopGradient", "Identity", "Squeeze", "Reshape",
                 "ExpandDims"):
-            mean = nodes.get(graphdef.source(mean.input[0]))
-    return mean is not None and _mean_axes(mean, nodes) is not None
+            node = nodes.get(graphdef.source(node.input[0]))
+    return node
+
+
+def _mean_axes(node, nodes):
+    """The axes of a Mean, a list; [] if it is none or they are unknown."""
+    if not node or node.op != "Mean" or len(node.input) < 2:
+        return []
+    axes = nodes.get(graphdef.source(node.input[1]))
+    value = None if axes is None else graphdef.array_of(axes)
+    return [] if value is None else np.ravel(value)[:9].tolist()
+
+
+def _squared(node, nodes):
+    """What a node is the square of, by Square or Mul; else None."""
+    if not node or not node.input:
+        return None
+    if node.op == "Square" or node.op == "Mul" and (
+            len(set(map(graphdef.source, node.input))) == 1):
+        return _read(nodes, node.input[0])
+    return None
