@@ -110,6 +110,36 @@ def test_an_operation_that_1_15_lacks_is_refused():
             fold.freeze(session, [output.op])
 
 
+def test_two_norms_behind_a_convolution_fold():
+    """relu(2 (3 (4 x + 1) + 1) + 1) at variances of 1 - epsilon."""
+    x = np.float32([[[[-1.]], [[0.5]]]])
+    with graph_session() as session:
+        y = tf.nn.bias_add(tf1.nn.conv2d(
+            tf1.placeholder(tf.float32, x.shape, "input"), [[[[4.]]]], 1,
+            "VALID"), [1.])
+        for gamma in (3., 2.):
+            y = tf1.nn.fused_batch_norm(
+                y, [gamma], [1.], [0.], [1 - 1e-3], is_training=False)[0]
+        plain = fold.freeze(session, [tf.nn.relu(y, name="output").op])
+    folded, count = fold.fold_batch_norm(plain, ["output"])
+    assert count == 2
+    (result,), = predict.predict(folded, [{"input:0": x}], ["output"])
+    np.testing.assert_allclose(result.ravel(), [0, 21], rtol=1e-6)
+
+
+def test_a_constants_name_is_its_own():
+    """The second part of `split`, and `split_1`."""
+    with graph_session() as session:
+        x = tf1.placeholder(tf.float32, [1], "input")
+        first, second = tf.split(tf.constant([1., 10.]) * 2, 2, name="split")
+        third, = tf.split(tf.constant([100.]) * 3, 1, name="split_1")
+        total = tf.add_n([x, first, second, third], name="output")
+        graph_def = fold.freeze(session, [total.op])
+    (result,), = predict.predict(
+        graph_def, [{"input:0": np.float32([0.5])}], ["output"])
+    assert result.tolist() == [322.5]
+
+
 def test_batch_norm_in_training_mode_stays():
     with graph_session() as session:
         output, _, _ = conv_and_norm(session, is_training=True)

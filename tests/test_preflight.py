@@ -458,11 +458,11 @@ def test_write_replaces_files_alone(make, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("nodes", [
-    [const("c", [0], [2 ** 31, 1]), node("output", "Mean", "input", "c",
-                                         T=FLOAT, Tidx=INT32)],
-    [const("c", [7], [4 * 10 ** 9]), node("output", "Reshape", "input", "c",
-                                          T=FLOAT, Tshape=INT32)],
-    [const("d", [2 ** 31 - 1]), const("v", 1),
+    [const("c", np.int32([0]), [2 ** 31, 1]),
+     node("output", "Mean", "input", "c", T=FLOAT, Tidx=INT32)],
+    [const("c", np.int32([7]), [4 * 10 ** 9]),
+     node("output", "Reshape", "input", "c", T=FLOAT, Tshape=INT32)],
+    [const("d", np.int32([2 ** 31 - 1])), const("v", np.int32(1)),
      node("f", "Fill", "d", "v", T=INT32, index_type=INT32),
      node("output", "Reshape", "input", "f", T=FLOAT, Tshape=INT32)],
 ], ids=["axes", "shape", "fill"])
@@ -475,7 +475,8 @@ def test_a_few_bytes_are_not_expanded_to_gigabytes(nodes):
 def test_a_million_results_are_refused():
     made = node("output", "Split", "axis", "input", T=FLOAT)
     made.attr["num_split"].i = 3 * 10 ** 8
-    found, = checks.examine(graph(placeholder(), const("axis", 0), made))
+    found, = checks.examine(graph(placeholder(
+        shape=(3 * 10 ** 8,)), const("axis", np.int32(0)), made))
     assert "300,000,000 results" in found.reason
 
 
