@@ -6,15 +6,13 @@
 import sys
 
 from nonlocal_tf import command
-from nonlocal_tf.export.flags import parse_flags
+from nonlocal_tf.export import freeze
 
 
 def main(arguments):
     """Freezes by command-line arguments; returns the exit code."""
     def act():
-        flags = parse_flags(arguments, "freeze_pb.py")
-        from nonlocal_tf.export.freeze import freeze  # imports TensorFlow
-        freeze(flags)
+        freeze.freeze(freeze.parse_flags(arguments, "freeze_pb.py"))
         return 0
 
     return command.run("freeze_pb.py", act)

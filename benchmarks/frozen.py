@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 from benchmarks import inputs, ours
-from nonlocal_tf.export import fold, graphdef, inference, layout, run
+from nonlocal_tf.export import bins, deploy, fold, graphdef, inference, predict
 from nonlocal_tf.training.graph import make_network
 
 tf1 = tf.compat.v1
@@ -15,7 +15,7 @@ _CALIBRATION = 8                        # images
 
 def padded_images(count, image_size):
     """float32 [B, S, S, 1], 0 to 1, as the file wants them."""
-    return layout.prepare(
+    return bins.prepare(
         inputs.digits(count)[0], image_size, _LAYOUT)
 
 
@@ -80,7 +80,7 @@ class File:
 
     def __init__(self, path, threads):
         frozen = graphdef.read(path)
-        self._logits = run.logits_name(frozen, layout.OUTPUT) + ":0"
+        self._logits = predict.logits_name(frozen, deploy.OUTPUT) + ":0"
         with tf.Graph().as_default() as graph:
             graphdef.load(frozen, path)
             self._session = tf1.Session(
@@ -88,7 +88,7 @@ class File:
 
     def __call__(self, images):
         return self._session.run(
-            self._logits, {layout.INPUT + ":0": images})
+            self._logits, {deploy.INPUT + ":0": images})
 
 
 class Onnx:
@@ -98,9 +98,9 @@ class Onnx:
         import onnxruntime
         from tf2onnx import convert
         frozen = graphdef.read(path)
-        self._logits = run.logits_name(frozen, layout.OUTPUT) + ":0"
+        self._logits = predict.logits_name(frozen, deploy.OUTPUT) + ":0"
         model, _ = convert.from_graph_def(
-            frozen, input_names=[layout.INPUT + ":0"],
+            frozen, input_names=[deploy.INPUT + ":0"],
             output_names=[self._logits])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -114,4 +114,4 @@ class Onnx:
 
     def __call__(self, images):
         return self._session.run(
-            [self._logits], {layout.INPUT + ":0": images})[0]
+            [self._logits], {deploy.INPUT + ":0": images})[0]

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from support import ROOT, blocks, shell_lines
 
-from nonlocal_tf.export import bins, flags, msame, preflight, score
+from nonlocal_tf.export import bins, freeze, msame, score
+from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.training.flags import parse_flags
 
 TRAINERS = {"train_gpu.py", "train_modelarts.py", "boot_modelarts.py"}
@@ -36,12 +37,13 @@ def test_training_commands_have_flags_that_exist(path, caplog):
 
 @pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
 def test_export_commands_have_flags_that_exist(path):
-    modules = {"nonlocal_tf.export." + module.__name__.split(".")[-1]: module
-               for module in (bins, msame, preflight, score)}
+    modules = {"nonlocal_tf.export." + name: module for name, module in (
+        ("bins", bins), ("msame", msame), ("preflight", preflight),
+        ("score", score))}
     for line in shell_lines(path):
         words = shlex.split(line, comments=True)
         if words[1:2] == ["freeze_pb.py"]:
-            flags.parse_flags(words[2:], "freeze_pb.py")
+            freeze.parse_flags(words[2:], "freeze_pb.py")
         if words[1:2] == ["-m"] and words[2].startswith("nonlocal_tf"):
             modules[words[2]].parse(words[3:])
 

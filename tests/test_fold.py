@@ -6,7 +6,8 @@ import tensorflow as tf
 from support import graph_session
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import fold, graphdef, run
+from nonlocal_tf.export import fold, graphdef, predict
+from nonlocal_tf.export.preflight import operations
 from nonlocal_tf.layers import BatchNorm, Conv
 
 tf1 = tf.compat.v1
@@ -50,7 +51,7 @@ def test_folded_graph_computes_the_formula(bias):
     assert sorted({node.op for node in folded.node}) == [
         "BiasAdd", "Const", "Conv2D", "Placeholder", "Relu"]
     for graph_def in (plain, folded):
-        (result,), = run.predict(graph_def, [{"input:0": x}], ["output"])
+        (result,), = predict.predict(graph_def, [{"input:0": x}], ["output"])
         np.testing.assert_allclose(
             result, expected(x, values, bias), rtol=2e-6, atol=2e-6)
 
@@ -76,7 +77,7 @@ def test_frozen_graph_is_plain():
 
 
 def test_attributes_are_those_of_tensorflow_1_15():
-    known = fold.known_operations()
+    known = operations.known_operations()
     with graph_session() as session:
         output, _, _ = conv_and_norm(session)
         graph_def = fold.freeze(session, [output.op])
@@ -107,6 +108,36 @@ def test_an_operation_that_1_15_lacks_is_refused():
         output = tf1.py_func(lambda value: value, [x], tf.float32)
         with pytest.raises(UserError, match="is a PyFunc"):
             fold.freeze(session, [output.op])
+
+
+def test_two_norms_behind_a_convolution_fold():
+    """relu(2 (3 (4 x + 1) + 1) + 1) at variances of 1 - epsilon."""
+    x = np.float32([[[[-1.]], [[0.5]]]])
+    with graph_session() as session:
+        y = tf.nn.bias_add(tf1.nn.conv2d(
+            tf1.placeholder(tf.float32, x.shape, "input"), [[[[4.]]]], 1,
+            "VALID"), [1.])
+        for gamma in (3., 2.):
+            y = tf1.nn.fused_batch_norm(
+                y, [gamma], [1.], [0.], [1 - 1e-3], is_training=False)[0]
+        plain = fold.freeze(session, [tf.nn.relu(y, name="output").op])
+    folded, count = fold.fold_batch_norm(plain, ["output"])
+    assert count == 2
+    (result,), = predict.predict(folded, [{"input:0": x}], ["output"])
+    np.testing.assert_allclose(result.ravel(), [0, 21], rtol=1e-6)
+
+
+def test_a_constants_name_is_its_own():
+    """The second part of `split`, and `split_1`."""
+    with graph_session() as session:
+        x = tf1.placeholder(tf.float32, [1], "input")
+        first, second = tf.split(tf.constant([1., 10.]) * 2, 2, name="split")
+        third, = tf.split(tf.constant([100.]) * 3, 1, name="split_1")
+        total = tf.add_n([x, first, second, third], name="output")
+        graph_def = fold.freeze(session, [total.op])
+    (result,), = predict.predict(
+        graph_def, [{"input:0": np.float32([0.5])}], ["output"])
+    assert result.tolist() == [322.5]
 
 
 def test_batch_norm_in_training_mode_stays():
@@ -140,7 +171,7 @@ def test_fp16_rounds_constants_and_results():
         left, right = tf.split(x + tf.constant([0.1, 2049, 1, 70000.]), 2)
         output = tf.concat([right, left], 0, name="output")
         graph_def = fold.freeze(session, [output.op])
-    (result,), = run.predict(
-        run.rounded_to_fp16(graph_def),
+    (result,), = predict.predict(
+        predict.rounded_to_fp16(graph_def),
         [{"input:0": np.zeros(4, np.float32)}], ["output"])
     assert result.tolist() == [1.0, np.inf, 0.0999755859375, 2048.0]

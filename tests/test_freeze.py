@@ -13,8 +13,15 @@ from support import graph_session, run_thin
 import freeze_pb
 from nonlocal_tf.data import datasets
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import checks, freeze, graphdef, inference, layout, run
-from nonlocal_tf.export.flags import parse_flags
+from nonlocal_tf.export import (
+    bins,
+    fold,
+    freeze,
+    graphdef,
+    inference,
+    predict,
+)
+from nonlocal_tf.export.preflight import atc, checks
 from nonlocal_tf.platforms import gpu
 from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.graph import TrainGraph
@@ -25,7 +32,7 @@ tf1 = tf.compat.v1
 def frozen(path, *arguments):
     """The GraphDef that freeze_pb.py writes."""
     arguments = ["--output", str(path)] + [str(each) for each in arguments]
-    freeze.freeze(parse_flags(arguments, "freeze_pb.py"))
+    freeze.freeze(freeze.parse_flags(arguments, "freeze_pb.py"))
     return graphdef.read(str(path))
 
 
@@ -63,15 +70,15 @@ def pb(train_url, tmp_path_factory):
 
 def answers(graph_def, x):
     """Logits, classes and, where there are any, probabilities."""
-    names = [run.logits_name(graph_def, "output"), "output"]
+    names = [predict.logits_name(graph_def, "output"), "output"]
     if "probabilities" in graphdef.by_name(graph_def):
         names.append("probabilities")
-    return next(run.predict(graph_def, [{"input:0": x}], names))
+    return next(predict.predict(graph_def, [{"input:0": x}], names))
 
 
 def test_file_answers_as_the_trainers_network(pb, images, trainers_logits):
     logits, classes, probabilities = answers(
-        graphdef.read(pb), layout.prepare(images, 28, "image"))
+        graphdef.read(pb), bins.prepare(images, 28, "image"))
     assert np.abs(trainers_logits).max() > 1
     np.testing.assert_allclose(logits, trainers_logits, rtol=0, atol=1e-4)
     assert classes.dtype == np.int32
@@ -93,7 +100,7 @@ def test_interface_and_operations_are_those_of_atc(pb):
         "output", "probabilities"]
     operations = {node.op for node in graph_def.node}
     assert not operations & {"Shape", "StridedSlice", "Pack", "Identity"}
-    assert checks.examine(graph_def, checks.Request(
+    assert checks.examine(graph_def, atc.Request(
         {"input": [23, 28, 28, 1]},
         [("output", 0), ("probabilities", 0)])) == []
 
@@ -120,13 +127,13 @@ def test_every_form_freezes_without_shape_operations(
     with graph_session() as session:
         graph = inference.InferenceGraph(config, batch, kind)
         session.run(tf1.global_variables_initializer())
-        x = layout.prepare(images, 33, kind)
+        x = bins.prepare(images, 33, kind)
         live = session.run(graph.logits, {graph.input: x})
-        plain = freeze.fold.freeze(session, graph.outputs)
-    folded, count = freeze.fold.fold_batch_norm(plain, ["output"])
+        plain = fold.freeze(session, graph.outputs)
+    folded, count = fold.fold_batch_norm(plain, ["output"])
     assert count == 4 * 2 + 2                # in each bottleneck and block
     assert not {node.op for node in folded.node} & {"Shape", "StridedSlice"}
-    assert checks.examine(folded, checks.Request(dynamic=True)) == []
+    assert checks.examine(folded, atc.Request(dynamic=True)) == []
     np.testing.assert_allclose(
         answers(folded, x)[0], live, rtol=0, atol=1e-4)
 
@@ -149,13 +156,13 @@ def test_another_image_size_pads(train_url, images, tmp_path):
     padded = np.zeros((len(images), 40, 40, 1), np.float32)
     padded[:, 6:34, 6:34] = images / np.float32(255)
     np.testing.assert_array_equal(
-        padded, layout.prepare(images, 40, "image"))
+        padded, bins.prepare(images, 40, "image"))
     found = inference.find(train_url, "", 40)
     with graph_session() as session:
         graph = inference.InferenceGraph(found.config, None, "flat")
         graph.restore(session, found.prefix)
         live = session.run(graph.logits, {
-            graph.input: layout.prepare(images, 40, "flat")})
+            graph.input: bins.prepare(images, 40, "flat")})
     np.testing.assert_allclose(
         answers(graph_def, padded)[0], live, rtol=0, atol=1e-4)
 
@@ -247,7 +254,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     """A folding that goes wrong is noticed; the plain graph is written."""
     path = tmp_path / "model.pb"
     path.write_bytes(b"before")
-    real = freeze.fold.fold_batch_norm
+    real = fold.fold_batch_norm
 
     def spoilt(graph_def, outputs):
         folded, count = real(graph_def, outputs)
@@ -257,12 +264,12 @@ def test_a_file_that_answers_otherwise_is_not_kept(
                 node.CopyFrom(graphdef.const_node(node.name, value))
         return folded, count
 
-    monkeypatch.setattr(freeze.fold, "fold_batch_norm", spoilt)
+    monkeypatch.setattr(fold, "fold_batch_norm", spoilt)
     graph_def = frozen(path, "--train_url", train_url)
     assert not any("folded" in node.name for node in graph_def.node)
     path.write_bytes(b"before")
-    real_freeze = freeze.fold.freeze
-    monkeypatch.setattr(freeze.fold, "freeze", lambda session, outputs: spoilt(
+    real_freeze = fold.freeze
+    monkeypatch.setattr(fold, "freeze", lambda session, outputs: spoilt(
         real_freeze(session, outputs), ["output"])[0])
     with pytest.raises(UserError, match="must answer as the network does"):
         frozen(path, "--train_url", train_url)

@@ -5,8 +5,8 @@ import pytest
 from support import graph_session, run_thin
 
 from nonlocal_tf.data import datasets
-from nonlocal_tf.export import freeze, graphdef, inference, layout, run
-from nonlocal_tf.export.flags import parse_flags
+from nonlocal_tf.export import bins, freeze, graphdef, inference, predict
+from nonlocal_tf.export.freeze import parse_flags
 
 
 @pytest.mark.parametrize("form, kind, batch", [
@@ -24,13 +24,13 @@ def test_onnx_runtime_gives_the_live_networks_answers(
          kind, "--batchsize", str(batch)], "freeze_pb.py"))
     found = inference.find(str(tmp_path), "")
     images, _ = datasets.load_test("mnist", tiny_set)
-    x = layout.prepare(images, 28, kind)
+    x = bins.prepare(images, 28, kind)
     with graph_session() as session:
         graph = inference.InferenceGraph(found.config, None, kind)
         graph.restore(session, found.prefix)
         live = session.run(graph.logits, {graph.input: x})
     frozen = graphdef.read(path)
-    name = run.logits_name(frozen, "output") + ":0"
+    name = predict.logits_name(frozen, "output") + ":0"
     model, _ = convert.from_graph_def(
         frozen, input_names=["input:0"], output_names=["output:0", name])
     classes, logits = runtime.InferenceSession(

@@ -6,37 +6,18 @@ batch norm behind a convolution goes into its kernel and a bias. `sorted_nodes`
 keeps the nodes that the outputs need, each behind its inputs.
 """
 
-import os
-
 import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import graphdef
+from nonlocal_tf.export.preflight import operations
 
 tf1 = tf.compat.v1
 
 # TensorFlow 1.15's TF_GRAPH_DEF_VERSION: what the file is made for.
 PRODUCER = 134
 _VARIABLE_READS = ("ReadVariableOp", "Identity")
-
-
-def known_operations():
-    """What atc_ops.txt says: operation -> (who takes it, attributes).
-
-    The attributes are those of TensorFlow 1.15; None where it has no such
-    operation.
-    """
-    path = os.path.join(os.path.dirname(__file__), "atc_ops.txt")
-    table = {}
-    with open(path, encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            if words and words[0] != "#":
-                attributes = None if words[2] == "?" else {
-                    word for word in words[2:] if word != "-"}
-                table[words[0]] = (words[1], attributes)
-    return table
 
 
 def freeze(session, outputs):
@@ -63,7 +44,8 @@ def freeze(session, outputs):
                 if operation in live for tensor in operation.inputs
                 if tensor.op not in live}
     values = session.run(frontier)
-    names = {name: _constant_name(tensor)
+    taken = {operation.name for operation in order}
+    names = {name: _constant_name(tensor, taken)
              for name, tensor in frontier.items()}
     graph_def = tf1.GraphDef()
     graph_def.versions.producer = PRODUCER
@@ -73,7 +55,7 @@ def freeze(session, outputs):
             key=lambda item: item[0]))
     names.update(_passed_names([each for each in order if each in live],
                                outputs))
-    known = known_operations()
+    known = operations.known_operations()
     for operation in order:
         if operation in live:
             node = graph_def.node.add()
@@ -94,15 +76,19 @@ def _passed_names(operations, outputs):
     return passed
 
 
-def _constant_name(tensor):
+def _constant_name(tensor, taken):
     """The variable's name for a variable's value, else the operation's."""
     operation = tensor.op
     while operation.type in _VARIABLE_READS and operation.inputs:
         operation = operation.inputs[0].op
-    if operation.type in ("VarHandleOp", "VariableV2") or (
-            tensor.value_index == 0 and operation is tensor.op):
+    if operation.type in ("VarHandleOp", "VariableV2"):
         return operation.name
-    return _input_name(tensor).replace(":", "_")
+    name = tensor.op.name
+    if tensor.value_index:              # not split_1, which may be another
+        name += "/output_{}".format(tensor.value_index)
+        while name in taken:
+            name += "_"
+    return name
 
 
 def _input_name(tensor):
@@ -121,42 +107,13 @@ def _plain_node(operation, known):
                 operation.name, operation.type))
     for name, value in operation.node_def.attr.items():
         node.attr[name].CopyFrom(value)
-    kept = drop_new_attributes(node, allowed, default_attributes(operation))
+    kept = operations.drop_new_attributes(node, allowed)
     if kept:
         raise UserError(
             "TensorFlow 1.15 does not know the attribute {} of {!r} ({}), "
             "which is not at its default. Freeze with TensorFlow 1.15 or "
             "2.6.".format(kept[0], operation.name, operation.type))
     return node
-
-
-def default_attributes(operation):
-    """Attribute -> its default, as this TensorFlow knows the operation."""
-    return {attribute.name: attribute.default_value
-            for attribute in operation.op_def.attr}
-
-
-def drop_new_attributes(node, allowed, defaults):
-    """Takes out of a node what TensorFlow 1.15 does not know.
-
-    Args:
-      node: a NodeDef; it loses private attributes, and those that are not
-        allowed and are at their defaults.
-      allowed: names of attributes.
-      defaults: name -> default value.
-    Returns:
-      Names that are not allowed and had to stay.
-    """
-    kept = []
-    for name in sorted(node.attr):
-        if name.startswith("_"):
-            del node.attr[name]
-        elif name not in allowed:
-            if node.attr[name] == defaults.get(name):
-                del node.attr[name]
-            else:
-                kept.append(name)
-    return kept
 
 
 def fold_batch_norm(graph_def, outputs):
@@ -183,14 +140,13 @@ def fold_batch_norm(graph_def, outputs):
         parts = _foldable(norm, nodes, readers, outputs)
         if parts is None:
             continue
-        convolution, kernel, bias = parts
-        scale, shift = _affine(norm, nodes)
+        convolution, kernel, bias, scale, shift = parts
         kernel_name = norm.name + "/folded_kernel"
         bias_name = norm.name + "/folded_bias"
-        added.append(graphdef.const_node(
-            kernel_name, (kernel * scale).astype(np.float32)))
-        added.append(graphdef.const_node(
-            bias_name, (bias * scale + shift).astype(np.float32)))
+        for name, value in ((kernel_name, kernel * scale),
+                            (bias_name, bias * scale + shift)):
+            added.append(graphdef.const_node(name, value.astype(np.float32)))
+            nodes[name] = added[-1]     # a second norm folds into it
         convolution.input[1] = kernel_name
         data_type = norm.attr["T"].type
         norm.Clear()
@@ -204,7 +160,12 @@ def fold_batch_norm(graph_def, outputs):
 
 
 def _foldable(norm, nodes, readers, outputs):
-    """Convolution, kernel and bias in front of `norm`; None if it stays."""
+    """What `norm` can be folded into; None if it stays.
+
+    Returns:
+      The convolution in front of it, that one's kernel and bias, and the scale
+      and shift of `norm`: float64.
+    """
     if norm.op not in graphdef.BATCH_NORMS or graphdef.is_training(norm) or (
             norm.attr["data_format"].s != b"NHWC"):
         return None
@@ -215,28 +176,24 @@ def _foldable(norm, nodes, readers, outputs):
     def feeds_norm_alone(node):
         return len(readers[node.name]) == 1 and node.name not in outputs
 
-    before, bias = nodes.get(norm.input[0]), 0.0
+    def array(name):
+        return graphdef.array_of(nodes[graphdef.source(name)])
+
+    before, bias = nodes.get(norm.input[0]), np.zeros(())
     if before is not None and before.op == "BiasAdd" and (
             feeds_norm_alone(before)):
-        bias = graphdef.array_of(nodes[before.input[1]])
+        bias = array(before.input[1])
         before = nodes.get(before.input[0])
     if before is None or before.op != "Conv2D" or not (
             feeds_norm_alone(before)):
         return None
-    constants = [nodes[name] for name in [before.input[1]] + norm.input[1:5]]
-    if bias is None or any(node.op != "Const" for node in constants):
-        return None
-    kernel = graphdef.array_of(constants[0]).astype(np.float64)
-    return before, kernel, bias
-
-
-def _affine(norm, nodes):
-    """scale and shift of a batch norm in inference, float64 [C]."""
-    gamma, beta, mean, variance = [
-        graphdef.array_of(nodes[name]).astype(np.float64)
-        for name in norm.input[1:5]]
+    values = [array(before.input[1]), bias] + list(map(array, norm.input[1:5]))
+    if any(value is None for value in values):
+        return None                     # computed from the input
+    kernel, bias, gamma, beta, mean, variance = [
+        value.astype(np.float64) for value in values]
     scale = gamma / np.sqrt(variance + norm.attr["epsilon"].f)
-    return scale, beta - mean * scale
+    return before, kernel, bias, scale, beta - mean * scale
 
 
 def sorted_nodes(graph_def, outputs):

@@ -2,7 +2,7 @@
 
 A separate inference graph is built, restored, frozen, folded and written; the
 file is read back and must answer as the network does, on test images, before
-it takes its place.
+it takes its place. TensorFlow is imported where it is used: --help needs none.
 """
 
 import dataclasses
@@ -10,45 +10,76 @@ import hashlib
 import os
 from typing import NamedTuple
 
-import numpy as np
-import tensorflow as tf
-
-from nonlocal_tf import health, storage
+from nonlocal_tf import storage
 from nonlocal_tf.architecture import block_names
-from nonlocal_tf.command import say
-from nonlocal_tf.data import batches, datasets
+from nonlocal_tf.command import Parser, check_ranges, say
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import (
-    checks,
-    deploy,
-    fold,
-    graphdef,
-    inference,
-    layout,
-    run,
-    scoring,
-)
-
-tf1 = tf.compat.v1
+from nonlocal_tf.export import deploy
 
 TOLERANCE = 1e-4                # largest difference of a logit that passes
-_IMAGES = 32                    # of a batch, where it is left open
+_ABOUT = """Freezes a checkpoint of train_gpu.py for Ascend's ATC, and checks
+the file before it says so. Without flags, the newest checkpoint under ./output
+becomes output/PB_Model/model.pb."""
+
+
+def parse_flags(arguments, program):
+    """The flags of freeze_pb.py as a namespace."""
+    parser = Parser(program, _ABOUT)
+    parser.add_argument(
+        "--train_url", default="./output",
+        help="folder that was trained to; its newest checkpoint is taken "
+        "(default: %(default)s)")
+    parser.add_argument(
+        "--checkpoint", default="", help="a checkpoint, such as "
+        "output/Model/model.ckpt-220, in place of the newest")
+    parser.add_argument(
+        "--output", default="", help="the file to write (default: "
+        "PB_Model/model.pb in --train_url, or beside the checkpoint's folder)")
+    parser.add_argument(
+        "--batchsize", "--batch_size", type=int, default=32,
+        help="images a run, fixed in the graph; 0 leaves it open (default: "
+        "%(default)s)")
+    parser.add_argument(
+        "--input_layout", choices=deploy.LAYOUTS, default="image",
+        help="image: [B, S, S, 1] in 0..1, padded beforehand; flat: [B, 784] "
+        "in 0..1, padded in the graph (default: %(default)s)")
+    parser.add_argument(
+        "--image_size", type=int, default=0,
+        help="S, in pixels (default: that of the training)")
+    parser.add_argument(
+        "--with_probabilities", action="store_true",
+        help="a second output, probabilities:0, float32 [B, 10]")
+    parser.add_argument(
+        "--soc_version", default="Ascend310",
+        help="the device, for the atc line (default: %(default)s)")
+    parser.add_argument(
+        "--check_fp16", action="store_true",
+        help="also run the file with weights and results rounded to fp16, "
+        "ATC's default, and say how many classes change")
+    parser.add_argument(
+        "--test_images", type=int, default=None,
+        help="compare on that many test images; 0: on random images, without "
+        "an accuracy (default: 32 at 224 pixels, more at fewer)")
+    parser.add_argument(
+        "--data_url", "--data_path", default="",
+        help="folder with the test images (default: that of the training)")
+    parser.add_argument(
+        "--dataset", default="", help="name of the data set (default: that "
+        "of the training)")
+    flags = parser.parse(arguments)
+    check_ranges(flags, ("batchsize", 0, 100000))
+    if flags.test_images is not None and flags.test_images < 0:
+        raise UserError("--test_images must be 0 or more; got {}.".format(
+            flags.test_images))
+    deploy.check_soc_version(flags.soc_version)
+    return flags
 
 
 class Samples(NamedTuple):
     """What the file is compared on."""
 
-    images: np.ndarray                  # uint8 [N, 28, 28, 1]
-    labels: np.ndarray                  # int32 [N]; None: random images
-
-
-class Comparison(NamedTuple):
-    """The live network and the file on the same images."""
-
-    difference: float                   # largest, of a logit
-    largest: float                      # largest logit of the live network
-    classes: np.ndarray                 # int32 [N], by the file
-    flips: int                          # classes that differ
+    images: object                      # uint8 [N, 28, 28, 1]
+    labels: object                      # int32 [N]; None: random images
 
 
 class Frozen(NamedTuple):
@@ -58,7 +89,7 @@ class Frozen(NamedTuple):
     size: int                           # bytes
     sha256: str
     folded: int                         # batch norms that are gone
-    compared: Comparison
+    compared: object                    # a `predict.Comparison`
 
 
 def freeze(flags):
@@ -67,7 +98,10 @@ def freeze(flags):
     Raises:
       UserError: one line; no file is written or changed.
     """
-    tf1.logging.set_verbosity(tf1.logging.ERROR)
+    import tensorflow as tf
+
+    from nonlocal_tf.export import inference, predict
+    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     found = inference.find(flags.train_url, flags.checkpoint, flags.image_size)
     config = found.config
     path = _output_path(flags, found.prefix)
@@ -79,13 +113,13 @@ def freeze(flags):
             len(samples.images), "random" if samples.labels is None
             else "test"))
     try:
-        with tf.Graph().as_default(), run.cpu_session() as session:
+        with tf.Graph().as_default(), predict.cpu_session() as session:
             graph = inference.InferenceGraph(
                 config, flags.batchsize or None, flags.input_layout,
                 flags.with_probabilities)
             graph.restore(session, found.prefix)
             storage.make_folder(os.path.dirname(path) or ".", "--output")
-            live, attention = _live(session, graph, samples.images)
+            live, attention = graph.answers(session, samples.images)
             frozen = _write(session, graph, path, samples.images, live)
         _report(path, frozen, samples, flags, config)
         if samples.labels is not None:
@@ -124,9 +158,13 @@ def _source(flags, config):
 
 def _samples(flags, source, image_size):
     """The test images to compare on."""
+    import numpy as np
+
+    from nonlocal_tf.data import datasets
+    from nonlocal_tf.export.predict import IMAGES
     if flags.test_images == 0:
         random = np.random.RandomState(0)
-        return Samples(random.randint(0, 256, (_IMAGES, 28, 28, 1)).astype(
+        return Samples(random.randint(0, 256, (IMAGES, 28, 28, 1)).astype(
             np.uint8), None)
     try:
         images, labels = datasets.load_test(
@@ -137,12 +175,13 @@ def _samples(flags, source, image_size):
             "--test_images 0 does without them.)".format(error))
     # About a minute on two cores: the cost grows with the image's area.
     count = flags.test_images or max(
-        _IMAGES, _IMAGES * 224 ** 2 // image_size ** 2)
+        IMAGES, IMAGES * 224 ** 2 // image_size ** 2)
     return Samples(images[:count], labels[:count])
 
 
 def _write(session, graph, path, images, live):
     """Writes, reads back and compares; returns a `Frozen`."""
+    from nonlocal_tf.export import fold
     names = [operation.name for operation in graph.outputs]
     plain = fold.freeze(session, graph.outputs)
     folded, count = fold.fold_batch_norm(plain, names)
@@ -157,20 +196,9 @@ def _write(session, graph, path, images, live):
     return frozen
 
 
-def _live(session, graph, images):
-    """Logits [N, 10] of the network, and its attention in the first images."""
-    logits, attention = [], []
-    for batch, valid in _batches(images, graph.input.shape):
-        found, measured = session.run(
-            [graph.logits, graph.attention], {graph.input: batch})
-        logits.append(found[:valid])
-        attention.append(measured[:, :valid])
-    return np.concatenate(logits), np.concatenate(
-        attention, 1)[:, :health.SAMPLES]
-
-
 def _write_once(file, path, graph_def, folded, live, images):
     """Replaces the content of `file` and compares what it then holds."""
+    from nonlocal_tf.export import graphdef, predict
     file.seek(0)
     file.truncate()
     file.write(graph_def.SerializeToString(deterministic=True))
@@ -178,7 +206,7 @@ def _write_once(file, path, graph_def, folded, live, images):
     data = file.read()
     again = graphdef.parse(data, path)
     return Frozen(again, len(data), hashlib.sha256(data).hexdigest(), folded,
-                  _compare(again, live, images))
+                  predict.compare(again, live, images))
 
 
 def _check_answers(compared, path, count):
@@ -194,38 +222,10 @@ def _check_answers(compared, path, count):
                     count, path))
 
 
-def _batches(images, shape):
-    """Yields inputs for a placeholder's shape, and how many images count."""
-    sizes = shape.as_list()
-    kind = "image" if len(sizes) == 4 else "flat"
-    for batch, _, valid in batches.test_batches(
-            images, np.zeros(len(images), np.int32), sizes[0] or _IMAGES):
-        yield layout.prepare(batch, sizes[1], kind), valid
-
-
-def _compare(graph_def, live, images):
-    """A `Comparison` of the file with the live network's logits."""
-    logits, classes = _answers(graph_def, images)
-    return Comparison(
-        float(np.abs(logits - live).max()), float(np.abs(live).max()), classes,
-        int(np.sum(classes != live.argmax(axis=1))))
-
-
-def _answers(graph_def, images, feed=lambda batch: batch):
-    """Logits [N, 10] and classes [N] of a frozen graph."""
-    node, = graphdef.placeholders(graph_def)
-    shape = tf.TensorShape(graphdef.declared_shape(node))
-    results = run.predict(
-        graph_def, ({layout.INPUT + ":0": feed(batch)}
-                    for batch, _ in _batches(images, shape)),
-        [run.logits_name(graph_def, layout.OUTPUT), layout.OUTPUT])
-    logits, classes = map(np.concatenate, zip(*results))
-    return logits[:len(images)], classes[:len(images)]  # the rest fills up
-
-
 def _check_for_atc(graph_def, names):
     """Our own file must pass our own preflight."""
-    for finding in checks.examine(graph_def, checks.Request(
+    from nonlocal_tf.export.preflight import atc, checks
+    for finding in checks.examine(graph_def, atc.Request(
             out_nodes=[(name, 0) for name in names], dynamic=True)):
         if finding.level == checks.REJECT:
             raise UserError("ATC would reject the graph at {!r}: {}. {}".format(
@@ -234,8 +234,9 @@ def _check_for_atc(graph_def, names):
 
 def _report(path, frozen, samples, flags, config):
     """What was written, and how it does on the test images."""
+    from nonlocal_tf.export import score
     batch = flags.batchsize or "B"
-    shape = [batch] + layout.shape(
+    shape = [batch] + deploy.shape(
         config.image_size, 0, flags.input_layout)[1:]
     compared = frozen.compared
     say("{}: {:,} bytes, {} nodes".format(
@@ -252,14 +253,15 @@ def _report(path, frozen, samples, flags, config):
         "{:.1e} (the largest is {:.3g}), classes are equal.".format(
             compared.difference, compared.largest))
     if samples.labels is not None:
-        right = int(np.sum(compared.classes == samples.labels))
-        scoring.say_rows(compared.classes, samples.labels)
+        right = int((compared.classes == samples.labels).sum())
+        score.say_rows(compared.classes, samples.labels)
         say("accuracy {:.2%} ({} of {} test images)".format(
             right / len(samples.labels), right, len(samples.labels)))
 
 
 def _say_attention(attention, config):
     """What `health.measure` found, as the trainer says it."""
+    from nonlocal_tf import health
     rows = health.summary(block_names(config.placement()), attention)
     for line in health.table(
             rows, attention.shape[1], config.instantiation):
@@ -270,8 +272,11 @@ def _say_attention(attention, config):
 
 def _report_fp16(frozen, samples):
     """How many classes change when everything is rounded to fp16."""
-    logits, classes = _answers(
-        run.rounded_to_fp16(frozen.graph_def), samples.images,
+    import numpy as np
+
+    from nonlocal_tf.export import predict
+    logits, classes = predict.answers(
+        predict.rounded_to_fp16(frozen.graph_def), samples.images,
         lambda batch: batch.astype(np.float16).astype(np.float32))
     count = len(classes)
     changed = int(np.sum(classes != frozen.compared.classes))
@@ -290,10 +295,10 @@ def _report_fp16(frozen, samples):
 
 def _say_what_is_next(path, flags, config, source):
     """The lines to paste."""
-    shape = layout.shape(
+    shape = deploy.shape(
         config.image_size, flags.batchsize or None, flags.input_layout)
-    outputs = [layout.OUTPUT] + (
-        [layout.PROBABILITIES] if flags.with_probabilities else [])
+    outputs = [deploy.OUTPUT] + (
+        [deploy.PROBABILITIES] if flags.with_probabilities else [])
     say()
     say("Next (atc and msame run where Ascend's toolkit is):")
     for line in (deploy.bins_command(path, shape, source.dataset,

@@ -1,5 +1,7 @@
 """Frozen graphs: reading a .pb file, and what its nodes say."""
 
+import functools
+import operator
 import os
 
 import numpy as np
@@ -11,6 +13,9 @@ tf1 = tf.compat.v1
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 LIMIT = 2 ** 31 - 1             # bytes; protobuf's own limit
+_COUNTS = ("num_split", "num", "num_partitions", "top_paths", "N")
+_MOST_RESULTS = 2 ** 16         # of one operation
+_MOST_ELEMENTS = 2 ** 26        # of one value, repeated
 _OTHERS = (                     # first bytes of what people take for a .pb
     (b"node {", "text; ATC wants the binary form"),
     (b"node:", "text; ATC wants the binary form"),
@@ -96,22 +101,58 @@ def load(graph_def, path):
     Raises:
       UserError: this TensorFlow refuses it.
     """
-    for node in graph_def.node:         # TensorFlow 1.15 would crash on them
-        for name, value in node.attr.items():
-            try:
-                for text in [value.s] + list(value.list.s):
-                    text.decode("utf-8")
-            except UnicodeDecodeError:
-                raise UserError(
-                    "{!r} is damaged: the attribute {} of {!r} is no text. "
-                    "Freeze it again.".format(path, name, node.name))
+    _check_sizes(graph_def, path)
     copy = tf1.GraphDef()               # the import adds default attributes
     copy.CopyFrom(graph_def)
+    for node in copy.node:              # TensorFlow 1.15 dies of printing them
+        for value in node.attr.values():
+            if value.WhichOneof("value") == "s":
+                value.s = _text(value.s)
+            elif value.list.s:
+                value.list.s[:] = map(_text, value.list.s)
     try:
         tf1.import_graph_def(copy, name="")
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UserError("TensorFlow {} cannot load {!r}: {}".format(
             tf.__version__, path, str(error).split("\n")[0][:200]))
+
+
+def _text(data):
+    return data.decode("utf-8", "replace").encode("utf-8")
+
+
+def _check_sizes(graph_def, path):
+    """Refuses a few bytes that TensorFlow would expand to gigabytes."""
+    for node in graph_def.node:
+        split = max([node.attr[name].i for name in _COUNTS
+                     if name in node.attr] or [0])
+        if split > _MOST_RESULTS:
+            raise UserError("{!r}: {!r} ({}) wants {:,} results.".format(
+                path, node.name, node.op, split))
+    nodes = by_name(graph_def)
+    for node in graph_def.node:
+        sizes = [elements(node)]
+        if node.op == "Fill" and node.input:            # as tf.zeros makes
+            made = nodes.get(source(node.input[0]))
+            array = array_of(made) if made is not None else None
+            sizes.append(0 if array is None else _product(np.ravel(array)))
+        if max(sizes) > _MOST_ELEMENTS:
+            raise UserError(
+                "{!r}: {!r} ({}) claims {:,} values, which the file does not "
+                "hold.".format(path, node.name, node.op, max(sizes)))
+
+
+def _product(sizes):
+    return functools.reduce(operator.mul, map(int, sizes), 1)
+
+
+def elements(node):
+    """How many values a Const is expanded to; 0 for those that it holds."""
+    if node.op != "Const" or "value" not in node.attr:
+        return 0
+    tensor = node.attr["value"].tensor
+    count = _product(dim.size for dim in tensor.tensor_shape.dim)
+    return 0 if count <= tensor.ByteSize() else count
 
 
 def source(name):
@@ -145,13 +186,18 @@ def topological(roots, inputs):
     return order
 
 
-def needed(graph_def, outputs):
-    """Names of the nodes that `outputs` (names) need, inputs first."""
+def needed(graph_def, outputs, stops=(), control=True):
+    """Names of the nodes that `outputs` (names) need, inputs first.
+
+    What `stops` need does not count, nor, without `control`, what is needed
+    for the order alone.
+    """
     nodes = by_name(graph_def)
 
     def inputs(name):
-        return [each for each in map(source, nodes[name].input)
-                if each in nodes]
+        return [] if name in stops else [
+            source(each) for each in nodes[name].input
+            if source(each) in nodes and (control or each[0] != "^")]
 
     return topological([name for name in outputs if name in nodes], inputs)
 
@@ -179,9 +225,13 @@ def declared_shape(node):
     return [dim.size if dim.size >= 0 else None for dim in shape.dim]
 
 
-def attribute_type(node, name):
-    """An attribute that holds a type; 0 where there is none."""
-    return node.attr[name].type if name in node.attr else 0
+def attribute_type(node, *names):
+    """The type that the first of these attributes holds; 0: there is none."""
+    for name in names:
+        if name in node.attr:
+            value = node.attr[name]
+            return value.type or next(iter(value.list.type), 0)
+    return 0
 
 
 def is_training(node):
@@ -190,7 +240,9 @@ def is_training(node):
 
 
 def array_of(node):
-    """The value of a Const node; None if it is damaged."""
+    """The value of a Const node; None if it is damaged, or is none."""
+    if node.op != "Const" or elements(node) > _MOST_ELEMENTS:
+        return None
     try:
         return tf.make_ndarray(node.attr["value"].tensor)
     except (TypeError, ValueError, KeyError):

@@ -4,12 +4,13 @@ import dataclasses
 import os
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import layout as layouts
+from nonlocal_tf.export import deploy, predict
 from nonlocal_tf.training import checkpoint, checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import make_network
@@ -112,8 +113,8 @@ class InferenceGraph:
     """
 
     def __init__(self, config, batch_size, layout, with_probabilities=False):
-        shape = layouts.shape(config.image_size, batch_size, layout)
-        self.input = tf1.placeholder(tf.float32, shape, layouts.INPUT)
+        shape = deploy.shape(config.image_size, batch_size, layout)
+        self.input = tf1.placeholder(tf.float32, shape, deploy.INPUT)
         images = self.input
         if layout == "flat":
             images = tf.reshape(images, [-1, DIGIT_SIZE, DIGIT_SIZE, 1])
@@ -121,10 +122,10 @@ class InferenceGraph:
         watched = []
         self.logits = network(images, is_training=False, watch=watched)
         self.outputs = [tf.argmax(
-            self.logits, 1, output_type=tf.int32, name=layouts.OUTPUT).op]
+            self.logits, 1, output_type=tf.int32, name=deploy.OUTPUT).op]
         if with_probabilities:
             self.outputs.append(
-                tf.nn.softmax(self.logits, name=layouts.PROBABILITIES).op)
+                tf.nn.softmax(self.logits, name=deploy.PROBABILITIES).op)
         self.variables = list(network.variables)
         self._saver = tf1.train.Saver(self.variables)
         self.attention = health.measure(watched)
@@ -133,3 +134,14 @@ class InferenceGraph:
         """Reads the network's variables; Adam's are left where they are."""
         checkpoint.restore(session, self._saver, self.variables, prefix,
                            REMEDY, exact=False)
+
+    def answers(self, session, images):
+        """Logits [N, 10], and the attention in the first of the images."""
+        logits, attention = [], []
+        for batch, valid in predict.digits(images, self.input.shape.as_list()):
+            found, measured = session.run(
+                [self.logits, self.attention], {self.input: batch})
+            logits.append(found[:valid])
+            attention.append(measured[:, :valid])
+        return np.concatenate(logits), np.concatenate(
+            attention, 1)[:, :health.SAMPLES]

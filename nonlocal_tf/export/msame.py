@@ -94,7 +94,7 @@ def rehearse(flags):
     """
     import tensorflow as tf
 
-    from nonlocal_tf.export import graphdef, run
+    from nonlocal_tf.export import graphdef
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     if flags.model.endswith(".om"):
         raise UserError("The rehearsal runs the .pb that atc was given; got "
@@ -107,8 +107,9 @@ def rehearse(flags):
     try:
         # Python acts on a signal between its own steps: a graph that waits
         # for ever is run in a thread, and closing its session ends it.
-        with concurrent.futures.ThreadPoolExecutor(1) as thread, (
-                tf.Graph().as_default()) as graph, run.cpu_session() as session:
+        with concurrent.futures.ThreadPoolExecutor(1) as thread, \
+                tf.Graph().as_default() as graph, \
+                predict.cpu_session() as session:
             graphdef.load(graph_def, flags.model)
             fetches = [_tensor(graph, name) for name in outputs]
             _say_opening(flags, inputs, outputs)

@@ -114,9 +114,8 @@ class Job:
 
     def _freeze(self):
         """Writes PB_Model/model.pb of the newest checkpoint."""
-        from nonlocal_tf.export import flags
-        from nonlocal_tf.export.freeze import freeze
-        freeze(flags.parse_flags(
+        from nonlocal_tf.export import freeze
+        freeze.freeze(freeze.parse_flags(
             ["--train_url", self.config.train_url,
              "--data_url", self.config.data_folder()], self.program))
 

@@ -1,11 +1,25 @@
-"""Running a frozen graph, and the same graph rounded to fp16."""
+"""What a frozen graph answers, as it is and rounded to fp16."""
+
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf.export import graphdef
+from nonlocal_tf.data import batches
+from nonlocal_tf.export import bins, deploy, graphdef
 
 tf1 = tf.compat.v1
+
+IMAGES = 32                     # of a batch, where the graph leaves it open
+
+
+class Comparison(NamedTuple):
+    """A live network and its file on the same images."""
+
+    difference: float                   # largest, of a logit
+    largest: float                      # largest logit of the live network
+    classes: np.ndarray                 # int32 [N], by the file
+    flips: int                          # classes that differ
 
 
 def logits_name(graph_def, output):
@@ -36,6 +50,40 @@ def predict(graph_def, feeds, fetches):
         names = [name if ":" in name else name + ":0" for name in fetches]
         for feed in feeds:
             yield session.run(names, feed)
+
+
+def digits(images, shape):
+    """Batches for `input`.
+
+    Args:
+      images: uint8 [N, 28, 28, 1].
+      shape: of the placeholder, a list; None for an open batch.
+    Yields:
+      An array of that shape, and how many of its images count.
+    """
+    kind = "image" if len(shape) == 4 else "flat"
+    for batch, _, valid in batches.test_batches(
+            images, np.zeros(len(images), np.int32), shape[0] or IMAGES):
+        yield bins.prepare(batch, shape[1], kind), valid
+
+
+def answers(graph_def, images, feed=lambda batch: batch):
+    """Logits [N, 10] and classes [N] of a frozen graph of ours."""
+    node, = graphdef.placeholders(graph_def)
+    results = predict(
+        graph_def, ({deploy.INPUT + ":0": feed(batch)} for batch, _ in digits(
+            images, graphdef.declared_shape(node))),
+        [logits_name(graph_def, deploy.OUTPUT), deploy.OUTPUT])
+    logits, classes = map(np.concatenate, zip(*results))
+    return logits[:len(images)], classes[:len(images)]  # the rest fills up
+
+
+def compare(graph_def, live, images):
+    """A `Comparison` of the file with the live network's logits."""
+    logits, classes = answers(graph_def, images)
+    return Comparison(
+        float(np.abs(logits - live).max()), float(np.abs(live).max()), classes,
+        int(np.sum(classes != live.argmax(axis=1))))
 
 
 def rounded_to_fp16(graph_def):

@@ -4,25 +4,21 @@ Reads the GraphDef alone, so that a graph that TensorFlow itself cannot load is
 examined too. Where the facts are uncertain, so is the finding (`DOUBT`).
 """
 
-from typing import List, NamedTuple, Optional
-
 import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import fold, graphdef, operations
-from nonlocal_tf.export.finding import DOUBT, REJECT, Finding
+from nonlocal_tf.export import graphdef
+from nonlocal_tf.export.preflight import operations, trim
+from nonlocal_tf.export.preflight.atc import Request
+from nonlocal_tf.export.preflight.operations import DOUBT, REJECT, Finding
 
 tf1 = tf.compat.v1
 
 _SHOWN = 200                    # characters of a name in a message
-
-
-class Request(NamedTuple):
-    """What ATC will be asked for."""
-
-    shapes: Optional[dict] = None       # --input_shape: name -> sizes, -1 open
-    out_nodes: Optional[List[tuple]] = None     # (name, index or None)
-    dynamic: bool = False               # a --dynamic_... flag is given
+_INPUTS = {each.as_datatype_enum: each for each in (
+    tf.float16, tf.float32, tf.uint8, tf.int32, tf.int64, tf.bool)}
+_ORDERS = ("It orders other nodes alone, or checks them: preflight --write "
+           "clean.pb leaves it out.")
 
 
 def examine(graph_def, request=None):
@@ -30,38 +26,36 @@ def examine(graph_def, request=None):
 
     Args:
       graph_def: any GraphDef.
-      request: what ATC will be asked for.
+      request: what ATC will be asked for, an `atc.Request`.
     Returns:
-      A list of `Finding`s: graph, inputs, outputs, then the nodes in the
-      file's order.
+      A list of `Finding`s about what ATC leaves of it (`trim`): graph, inputs,
+      outputs, then the nodes in the file's order.
     """
     request = request or Request()
-    findings = _structure(graph_def)
-    findings += _inputs(graph_def, request)
-    findings += _outputs(graph_def, request)
-    known = fold.known_operations()
+    whole = graph_def
+    graph_def = trim.trim(whole, request)
+    findings = _structure(graph_def, whole)
+    findings += _inputs(graph_def, whole, request)
+    findings += _outputs(whole, request)
+    known = operations.known_operations()
     nodes = graphdef.by_name(graph_def)
     functions = {each.signature.name for each in graph_def.library.function}
-    needed = _needed(graph_def, request)
+    outputs = [name for name, _ in request.out_nodes or ()] or [
+        leaf.name for leaf in graphdef.leaves(graph_def)]
+    values = set(graphdef.needed(graph_def, outputs, control=False))
+    orders = set(graphdef.needed(graph_def, outputs)) - values
     for node in graph_def.node:
-        if node.name in needed:
-            findings += operations.of_node(node, known, functions)
+        found = operations.of_node(node, known, functions, nodes)
+        if node.name in orders:
+            found = [each._replace(remedy=_ORDERS) for each in found]
+        findings += found
     findings += operations.of_moments(graph_def, nodes)
     if not any(finding.level == REJECT for finding in findings):
         findings += _loads(graph_def, request)
     return findings
 
 
-def _needed(graph_def, request):
-    """Names of the nodes that --out_nodes need; without it, of all."""
-    names = {node.name for node in graph_def.node}
-    outputs = [name for name, _ in request.out_nodes or ()]
-    if not outputs or not names.issuperset(outputs):
-        return names
-    return set(graphdef.needed(graph_def, outputs))
-
-
-def _structure(graph_def):
+def _structure(graph_def, whole):
     """Names and connections."""
     findings, seen = [], set()
     names = {node.name for node in graph_def.node}
@@ -75,22 +69,19 @@ def _structure(graph_def):
         lost = sorted({each for each in map(graphdef.source, node.input)
                        if each not in names})
         if lost:
+            cut = lost[0] in graphdef.by_name(whole)
             findings.append(Finding(
                 REJECT, "missing_input", node.name,
-                "reads {!r}, which the file does not hold (E12009)".format(
-                    lost[0][:_SHOWN]),
-                "The file is cut short, or was extracted with a node too few: "
-                "freeze it again."))
-    for function in graph_def.library.function:
-        findings.append(Finding(
-            REJECT, "function", function.signature.name,
-            "a function in the graph's library (E12013 where its body is not "
-            "found)", "Build the graph without tf.function, tf.while_loop and "
-            "tf.cond."))
+                "reads {!r}, which {} (E12009)".format(
+                    lost[0][:_SHOWN], "ATC cuts off with what stands before "
+                    "--input_shape" if cut else "the file does not hold"),
+                "Give --out_nodes too: ATC then keeps what they need." if cut
+                else "The file is cut short, or was extracted with a node too "
+                "few: freeze it again."))
     return findings
 
 
-def _inputs(graph_def, request):
+def _inputs(graph_def, whole, request):
     """Placeholders against --input_shape."""
     findings = []
     placeholders = graphdef.placeholders(graph_def)
@@ -99,22 +90,44 @@ def _inputs(graph_def, request):
                         if node.op == "PlaceholderWithDefault"]
         findings.append(Finding(
             REJECT, "no_placeholder", (with_default or [""])[0],
-            "no Placeholder: ATC needs at least one (E12010)" + (
-                "; a PlaceholderWithDefault does not count"
-                if with_default else ""),
-            "Build the graph with tf.compat.v1.placeholder for each input."))
-    names = [node.name for node in placeholders]
+            "no Placeholder: ATC needs at least one (E12010)",
+            "Name the node in --input_shape, which makes one of it; or build "
+            "the graph with tf.compat.v1.placeholder for each input."))
+    nodes = graphdef.by_name(whole)
     asked = request.shapes or {}
-    for name in sorted(set(asked) - set(names)):
+    for name in sorted(set(asked) - set(nodes)):
         findings.append(Finding(
             REJECT, "input_name", name,
-            "--input_shape names {!r}, which is no Placeholder (there: {})"
-            .format(name, ", ".join(names)[:_SHOWN] or "none"),
-            "Use the Placeholder's name, without \":0\"."))
+            "--input_shape names {!r}, which is not in the graph (E10016; "
+            "inputs there: {})".format(name[:_SHOWN], ", ".join(
+                node.name for node in placeholders)[:_SHOWN] or "none"),
+            "Use the node's name, without \":0\"."))
     for node in placeholders:
-        if graphdef.attribute_type(node, "dtype") != operations.STRING:
+        dtype = graphdef.attribute_type(node, "dtype")
+        if dtype != operations.STRING:
             findings += _placeholder(node, asked.get(node.name), request)
+        if dtype not in _INPUTS:
+            findings.append(Finding(
+                REJECT, "input_type", node.name,
+                "an input of type {}; ATC takes {}".format(
+                    _type_name(dtype), ", ".join(
+                        each.name for each in _INPUTS.values())),
+                "Feed one of these, and cast behind it."))
+        elif dtype != tf.float32.as_datatype_enum and not (
+                graphdef.attribute_type(nodes[node.name], "dtype")):
+            findings.append(Finding(
+                DOUBT, "input_type", node.name,
+                "becomes a Placeholder, whose type ATC reads from dtype; {} "
+                "has none (uncertain)".format(nodes[node.name].op),
+                "preflight --write clean.pb writes one with its type."))
     return findings
+
+
+def _type_name(dtype):
+    try:
+        return tf.as_dtype(dtype).name
+    except TypeError:                   # a damaged file
+        return "unknown"
 
 
 def _placeholder(node, asked, request):
@@ -156,36 +169,25 @@ def _placeholder(node, asked, request):
 
 
 def _outputs(graph_def, request):
-    """--out_nodes, and what they do not need."""
+    """--out_nodes."""
     nodes = graphdef.by_name(graph_def)
-    if not request.out_nodes:
-        return []
-    findings = [
+    return [
         Finding(REJECT, "output_name", name,
-                "--out_nodes names {!r}, which is not in the graph".format(
-                    name[:_SHOWN]),
+                "--out_nodes names {!r}, which is not in the graph (E10016)"
+                .format(name[:_SHOWN]),
                 "Name one of: " + ", ".join(
                     leaf.name for leaf in graphdef.leaves(graph_def))[:_SHOWN])
-        for name, _ in request.out_nodes if name not in nodes]
-    if findings:
-        return findings
-    findings = [
+        for name, _ in request.out_nodes or () if name not in nodes] + [
         Finding(DOUBT, "output_index", name,
                 "--out_nodes names {!r} without an index".format(name),
                 "atc's own form is {}:0.".format(name))
-        for name, index in request.out_nodes if index is None]
-    needed = _needed(graph_def, request)
-    return findings + [
-        Finding(DOUBT, "unneeded", node.name,
-                "no output needs it; ATC may parse it all the same",
-                "preflight --write clean.pb leaves it out.")
-        for node in graph_def.node if node.name not in needed]
+        for name, index in request.out_nodes or ()
+        if name in nodes and index is None]
 
 
 def _loads(graph_def, request):
-    """Whether TensorFlow's own check of types and shapes passes."""
-    copy = tf1.GraphDef()
-    copy.CopyFrom(graph_def)
+    """What TensorFlow's own check of types and shapes finds."""
+    copy = trim.without_new(graph_def)
     for node in graphdef.placeholders(copy):
         sizes = (request.shapes or {}).get(node.name)
         if sizes is not None:
@@ -199,12 +201,20 @@ def _loads(graph_def, request):
             REJECT, "does_not_load", "", str(error),
             "Types or shapes do not fit together: freeze it again, or give "
             "the --input_shape that it was made for.")]
-    counts = {name: len(graph.get_operation_by_name(name).outputs)
-              for name, index in request.out_nodes or () if index is not None}
-    return [
-        Finding(REJECT, "output_name", name,
+    findings = []
+    for name, index in request.out_nodes or [
+            (leaf.name, None) for leaf in graphdef.leaves(graph_def)]:
+        operation = graph.get_operation_by_name(name)
+        results = operation.outputs[index or 0:][:1]
+        if index is not None and not results:
+            findings.append(Finding(
+                REJECT, "output_name", name,
                 "--out_nodes names {}:{}, but it has {} results".format(
-                    name, index, counts[name]),
-                "Name {}:0.".format(name))
-        for name, index in request.out_nodes or ()
-        if index is not None and index >= counts[name]]
+                    name, index, len(operation.outputs)),
+                "Name {}:0.".format(name)))
+        elif results and results[0].dtype == tf.int64 and (
+                operation.type not in ("ArgMax", "ArgMin")):
+            findings.append(Finding(
+                DOUBT, "output_type", name, "an output of type int64, which "
+                "ATC's documents leave out", "Cast it to int32."))
+    return findings

@@ -1,0 +1,1 @@
+"""Says what Ascend's ATC would stumble over in any frozen graph."""

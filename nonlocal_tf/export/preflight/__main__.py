@@ -1,0 +1,130 @@
+"""Says what Ascend's ATC would stumble over in any frozen graph, before ATC.
+
+    python -m nonlocal_tf.export.preflight model.pb \\
+        --input_shape="input:32,224,224,1" --out_nodes="output:0"
+
+Takes ATC's own flags; those that do not matter here are passed over, so that
+an atc line can be pasted. Exit code 0: clean, perhaps with doubts; 1: rejected
+(with --strict also for doubts); 2: no such graph, or wrong flags.
+"""
+
+import json
+import shutil
+import sys
+import textwrap
+
+from nonlocal_tf import command
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export.preflight import atc
+
+CLEAN, REJECTED = 0, 1
+_EXAMPLES = 3                   # nodes shown of those with one trouble
+
+
+def main(arguments):
+    """Examines by command-line arguments; returns the exit code."""
+    return command.run("preflight", lambda: _examine(parse(arguments)))
+
+
+def parse(arguments):
+    """The flags as a namespace."""
+    parser = command.Parser.of_module(
+        "nonlocal_tf.export.preflight", __doc__,
+        "%(prog)s model.pb [flags of atc]")
+    parser.add_argument("pb", nargs="?", help="the frozen graph")
+    parser.add_argument("--model", help="the same, as atc spells it")
+    atc.add_flags(parser)
+    parser.add_argument(
+        "--write", metavar="CLEAN.pb", help="write what the outputs need, "
+        "without attributes that TensorFlow 1.15 does not know where they are "
+        "at their defaults, and examine that")
+    parser.add_argument(
+        "--json", action="store_true", help="print every finding as JSON")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit code 1 for doubts too")
+    if arguments[:1] == ["atc"]:                        # a pasted line
+        arguments = arguments[1:]
+    flags = parser.parse(arguments)
+    if bool(flags.pb) == bool(flags.model):
+        raise UserError(
+            "Name one frozen graph, as preflight model.pb; got {}.".format(
+                "{!r} and {!r}".format(flags.pb, flags.model)
+                if flags.pb else "none"))
+    flags.request = atc.request(flags)
+    return flags
+
+
+def _examine(flags):
+    import tensorflow as tf  # --help answers without it
+
+    from nonlocal_tf.export import graphdef
+    from nonlocal_tf.export.preflight import checks, trim
+    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
+    path = flags.pb or flags.model
+    graph_def = graphdef.read(path)
+    if flags.write:
+        graph_def = trim.write(graph_def, path, flags.write, flags.request)
+        path = flags.write
+    findings = checks.examine(graph_def, flags.request)
+    rejected = sum(each.level == checks.REJECT for each in findings)
+    doubts = len(findings) - rejected
+    verdict = "rejected" if rejected or (flags.strict and doubts) else "clean"
+    if flags.json:
+        command.say(json.dumps({
+            "model": path, "nodes": len(graph_def.node), "verdict": verdict,
+            "findings": [each._asdict() for each in findings]}, indent=1))
+    else:
+        _print_table(findings)
+        command.say("{}: {}; {} nodes, findings to reject: {}, doubts: {}"
+                    .format(path, verdict, len(graph_def.node), rejected,
+                            doubts))
+    return REJECTED if verdict == "rejected" else CLEAN
+
+
+def _print_table(findings):
+    """Level, node, reason and remedy in columns; alike ones together."""
+    groups = {}
+    for each in sorted(findings, key=lambda each: each.level != "reject"):
+        key = (each.level, each.check, each.remedy,
+               each.reason if each.check in (
+                   "operation", "new_attribute") else each.reason.split(
+                       ":")[-1])
+        groups.setdefault(key, []).append(each)
+    width = max(80, min(140, shutil.get_terminal_size((110, 24)).columns))
+    column = (width - 11) // 3
+    widths = (6, column, column, column)
+    rows = [("", "node", "reason", "remedy")]
+    for group in groups.values():
+        names = [each.node for each in group[:_EXAMPLES]]
+        if len(group) > _EXAMPLES:
+            names.append("and {} more (--json lists them)".format(
+                len(group) - _EXAMPLES))
+        first = group[0]
+        rows.append((first.level, "\n".join(names), first.reason,
+                     first.remedy))
+    for row in rows if findings else ():
+        cells = [_wrapped(text, size) for text, size in zip(row, widths)]
+        for line in range(max(map(len, cells))):
+            command.say("  ".join(
+                (cell[line] if line < len(cell) else "").ljust(size)
+                for cell, size in zip(cells, widths)).rstrip())
+        command.say()
+
+
+def _wrapped(text, width):
+    """Lines of at most `width`; a long name is cut behind a slash."""
+    lines = []
+    if "=" in text:                     # a flag to copy stays in one piece
+        return textwrap.wrap(text, width, break_long_words=False,
+                             break_on_hyphens=False)
+    for line in text.split("\n"):
+        spaced = " ".join(
+            word if len(word) <= width else word.replace("/", "/ ")
+            for word in line.split(" "))
+        lines += [part.replace("/ ", "/")
+                  for part in textwrap.wrap(spaced, width)] or [""]
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""The part of a graph that ATC compiles; the same, written for --write."""
+
+import os
+
+import tensorflow as tf
+
+from nonlocal_tf import storage
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import fold, graphdef
+from nonlocal_tf.export.preflight import operations
+
+tf1 = tf.compat.v1
+
+
+def trim(graph_def, request):
+    """What ATC's parser leaves of a graph before it looks at it.
+
+    What the outputs need; without --out_nodes, all but what stands before the
+    inputs. A node that --input_shape names becomes a Placeholder.
+
+    Args:
+      graph_def: any GraphDef; it is left as it was.
+      request: an `atc.Request`; names that are not there are passed over.
+    Returns:
+      A GraphDef, with the functions that its nodes call.
+    """
+    nodes = graphdef.by_name(graph_def)
+    shapes = {name: sizes for name, sizes in (request.shapes or {}).items()
+              if name in nodes}
+    outputs = [name for name, _ in request.out_nodes or () if name in nodes]
+    if not outputs:
+        kept = set(nodes) - set(graphdef.needed(graph_def, shapes))
+    else:
+        kept = set(graphdef.needed(graph_def, outputs, shapes))
+    kept.update(shapes)
+    result = tf1.GraphDef(versions=graph_def.versions, node=[
+        node for node in graph_def.node if node.name in kept])
+    for node in result.node:
+        if node.name in shapes and node.op != "Placeholder":
+            _become_placeholder(node, shapes[node.name])
+    _add_library(result, graph_def.library)
+    return result
+
+
+def result_type(node):
+    """Of a node's first result, as far as its attributes say it; else 0."""
+    return graphdef.attribute_type(
+        node, "dtype", "DstT", "out_type", "output_type", "output_types",
+        "component_types", "T")
+
+
+def _become_placeholder(node, sizes):
+    name, dtype = node.name, result_type(node)
+    node.Clear()
+    node.name, node.op = name, "Placeholder"
+    node.attr["dtype"].type = dtype or tf.float32.as_datatype_enum
+    for size in sizes:
+        node.attr["shape"].shape.dim.add(size=size)
+
+
+def without_new(graph_def):
+    """A copy without devices, private and new attributes at their defaults."""
+    result = tf1.GraphDef()
+    result.CopyFrom(graph_def)
+    known = operations.known_operations()
+    for nodes in [result.node] + [
+            function.node_def for function in result.library.function]:
+        for node in nodes:
+            node.device = ""
+            allowed = known.get(node.op, (None, None))[1]
+            operations.drop_new_attributes(
+                node, node.attr if allowed is None else allowed)
+    return result
+
+
+def write(graph_def, path, target, request):
+    """Writes what ATC compiles, so that TensorFlow 1.15 takes it.
+
+    Args:
+      graph_def: a frozen graph; `path` is for errors.
+      target: the file to write.
+      request: an `atc.Request`; without out_nodes, the outputs are what nothing
+        reads.
+    Returns:
+      The new GraphDef: without nodes that no output needs, control inputs,
+      devices, functions that no node calls, and attributes that 1.15 does not
+      know and that are at their defaults; others stay.
+    Raises:
+      UserError: an output is not there, or the file cannot be written.
+    """
+    outputs = [name for name, _ in request.out_nodes or ()]
+    missing = set(outputs) - set(graphdef.by_name(graph_def))
+    if missing:
+        raise UserError("--out_nodes must name nodes of {!r}; it has no {!r}."
+                        .format(path, min(missing)))
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise UserError("--write must name a file; {!r} is a folder, a device "
+                        "or a pipe.".format(target))
+    trimmed = without_new(trim(graph_def, request))
+    for node in trimmed.node:
+        node.input[:] = [name for name in node.input if name[0] != "^"]
+    result = fold.sorted_nodes(trimmed, outputs or [
+        leaf.name for leaf in graphdef.leaves(trimmed)])
+    _add_library(result, trimmed.library)
+    storage.make_folder(os.path.dirname(target) or ".", "--write")
+    try:
+        with storage.replacing(target) as file:
+            file.write(result.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise UserError("--write {!r} must be a file that can be written; {}."
+                        .format(target, error.strerror or error))
+    return result
+
+
+def _add_library(graph_def, library):
+    """The functions that its nodes need, of a library."""
+    functions = {each.signature.name: each for each in library.function}
+    names, waiting = set(), list(graph_def.node)
+    while waiting:
+        new = operations.called(waiting.pop(), functions) - names
+        names |= new
+        for name in new:
+            waiting.extend(functions[name].node_def)
+    graph_def.library.function.extend(
+        functions[name] for name in sorted(names))
