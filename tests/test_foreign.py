@@ -53,7 +53,8 @@ def outputs(folder):
             commands.append(words)
     done = subprocess.run(
         [sys.executable, "-c", DRIVER], cwd=str(folder),
-        input=json.dumps(commands), env=dict(os.environ, PYTHONPATH=ROOT),
+        input=json.dumps(commands), env=dict(
+            os.environ, PYTHONPATH=ROOT, COLUMNS="110"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True)
     parts = re.split(r"\nEND (.*)\n", done.stdout)
@@ -66,6 +67,12 @@ def test_only_the_frozen_training_graph_is_rejected(outputs):
     for command, text, code in outputs:
         rejected = "preflight as_it_is.pb" in command
         assert code == ("1" if rejected else "0"), (command, text)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_first_screen_shows_what_preflight_prints(outputs, page):
+    quoted, = blocks(os.path.join(ROOT, page), "text")
+    assert quoted in outputs[2][1]
 
 
 @pytest.mark.parametrize("level, node", [
