@@ -78,7 +78,8 @@ def test_code_of_the_readme_prints_what_it_says():
 
 
 @pytest.mark.parametrize("page", [
-    "README", "docs/deployment", "docs/modelarts"])
+    "README", "docs/deployment", "docs/modelarts",
+    "docs/bring-your-own-network", "docs/change-the-network"])
 def test_both_languages_show_the_same_commands_and_flags(page):
     english, chinese = (os.path.join(ROOT, page + ending)
                         for ending in (".md", ".zh.md"))

@@ -56,6 +56,8 @@ def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
     output, errors = capfd.readouterr()
     assert code == 0, errors
     assert "Epoch: 1\tLoss:" in output
+    assert output.rstrip().endswith(
+        "python freeze_pb.py --train_url " + str(tmp_path))
 
 
 @pytest.mark.parametrize("number, code", [

@@ -67,9 +67,10 @@ def read_labels(path):
     wrong = np.flatnonzero(labels >= CLASSES)
     if wrong.size:
         raise UserError(
-            "The labels in {!r} must be 0 to {}; label {} (counted from 0) is "
-            "{}. {}".format(path, CLASSES - 1, wrong[0], labels[wrong[0]],
-                            _ADVICE))
+            "The labels in {!r} must be 0 to {}, since the network tells {} "
+            "classes apart; label {} (counted from 0) is {}. Leave the other "
+            "classes out, or number ten from 0.".format(
+                path, CLASSES - 1, CLASSES, wrong[0], labels[wrong[0]]))
     return labels.astype(np.int32)
 
 

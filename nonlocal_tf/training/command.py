@@ -1,6 +1,7 @@
 """What every trainer script does around `train`."""
 
 import os
+import shlex
 
 from nonlocal_tf import command
 from nonlocal_tf.platforms import machine
@@ -23,7 +24,11 @@ def run(arguments, program, description):
             from nonlocal_tf.training.job import Job
             return Job(config, program).run()
         from nonlocal_tf.training.loop import train  # imports TensorFlow
-        return train(config).exit_code
+        result = train(config)
+        if result.exit_code == 0:
+            command.say("  {:12} python freeze_pb.py --train_url {}".format(
+                "to freeze it", shlex.quote(config.train_url)))
+        return result.exit_code
 
     return command.run(program, act)
 

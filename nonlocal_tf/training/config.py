@@ -65,9 +65,11 @@ class TrainConfig:
     data_url: str = _setting(
         "", "folder with the four IDX files, plain or .gz; missing ones are "
         "downloaded there (default: ./dataset, or ./dataset/NAME for another "
-        "--dataset than mnist)", ("data_path",))
+        "--dataset than mnist); train_modelarts.py takes obs://BUCKET/FOLDER "
+        "too", ("data_path",))
     train_url: str = _setting(
-        "./output", "folder for checkpoints, metrics and TensorBoard events")
+        "./output", "folder for checkpoints, metrics and TensorBoard events; "
+        "train_modelarts.py takes obs://BUCKET/FOLDER too")
     dataset: str = _setting(
         "mnist", "data set; digits is scikit-learn's, without a download",
         choices=tuple(DATASETS))
@@ -79,7 +81,7 @@ class TrainConfig:
         128, "images a step", ("batchsize",), fixed=True)
     image_size: int = _setting(
         224, "rows and columns, in pixels, to which 28x28 is padded with "
-        "zeros; at least 28", fixed=True)
+        "zeros, not resized; at least 28", fixed=True)
     resnet_size: int = _setting(
         50, "layers of the ResNet", choices=tuple(sorted(DEPTHS)), fixed=True)
     base_width: int = _setting(
@@ -130,8 +132,8 @@ class TrainConfig:
         choices=PRECISIONS, fixed=True)
     micro_batch: str = _speed(
         "auto", "images that are in memory at a time, a divisor of "
-        "--batchsize; gradients are summed over these parts, batch norm sees "
-        "each by itself. auto: the most that fits")
+        "--batchsize; gradients are means over these parts, as over the whole "
+        "batch, but batch norm sees each by itself. auto: the most that fits")
     affinity_mb: int = _speed(
         -1, "MiB of pairwise affinities [B, N, M] of one block, beyond which "
         "they are computed for some queries at a time; 0: never do that "

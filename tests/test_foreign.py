@@ -1,0 +1,101 @@
+"""docs/bring-your-own-network.md, block by block: a network not ours."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import ROOT, blocks, shell_lines
+
+PAGE = os.path.join(ROOT, "docs", "bring-your-own-network.md")
+# One process for all commands, since it takes seconds to import TensorFlow;
+# each has a graph of its own all the same.
+DRIVER = """
+import json, runpy, sys
+import tensorflow.compat.v1 as tf
+sys.path.insert(0, ".")
+for words in json.load(sys.stdin):
+    tf.reset_default_graph()
+    sys.argv, code = words[words[0] == "-m":], 0
+    try:
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+    print("\\nEND", code, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The page's files, each under the name in its first line."""
+    folder = tmp_path_factory.mktemp("foreign")
+    for code in blocks(PAGE, "python"):
+        (folder / code.split()[1]).write_text(code)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(folder):
+    """What each command of the page prints, and its exit code."""
+    commands = []
+    for line in shell_lines(PAGE):
+        program, *words = shlex.split(line)
+        if program == "atc":                            # preflight stands in
+            words = ["-m", "nonlocal_tf.export.preflight"] + words
+        if program != "export":                         # of PYTHONPATH
+            commands.append(words)
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], cwd=str(folder),
+        input=json.dumps(commands), env=dict(
+            os.environ, PYTHONPATH=ROOT, COLUMNS="110"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True)
+    parts = re.split(r"\nEND (.*)\n", done.stdout)
+    assert len(parts) == 2 * len(commands) + 1, done.stderr
+    return [(" ".join(words), text, code) for words, text, code in zip(
+        commands, parts[::2], parts[1::2])]
+
+
+def test_only_the_frozen_training_graph_is_rejected(outputs):
+    for command, text, code in outputs:
+        rejected = "preflight as_it_is.pb" in command
+        assert code == ("1" if rejected else "0"), (command, text)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_first_screen_shows_what_preflight_prints(outputs, page):
+    quoted, = blocks(os.path.join(ROOT, page), "text")
+    assert quoted in outputs[2][1]
+
+
+@pytest.mark.parametrize("level, node", [
+    ("reject", "norm0/FusedBatchNormV3"), ("reject", "dropout/"),
+    ("reject", "images"), ("doubt", "answer")])
+def test_preflight_finds_what_the_page_says(outputs, level, node):
+    text, = [text for command, text, _ in outputs
+             if "preflight as_it_is.pb" in command]
+    assert re.search("^{} +{}".format(level, node), text, re.MULTILINE)
+
+
+def test_the_clean_graph_answers_as_the_checkpoint(outputs):
+    text, = [text for command, text, _ in outputs if "compare" in command]
+    difference, right, wrong = re.search(
+        r"at most (\S+)\nclean.pb: (\d+) of 64 right\n"
+        r"as_it_is.pb: (\d+) of 64 right", text).groups()
+    assert float(difference) <= 1e-5
+    assert int(right) >= 60
+    assert int(wrong) <= 24             # four classes: guessing gives 16
+
+
+def test_the_rehearsal_answers_right(outputs, folder):
+    result, = folder.glob("results/*/clean_output_0.txt")
+    answer, = result.read_text().split()
+    classes = np.random.RandomState(1000).randint(0, 4, 64)     # of data()
+    assert int(answer) == classes[0]
