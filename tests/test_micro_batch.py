@@ -101,9 +101,10 @@ def test_what_is_kept_of_parts_is_cleared_by_the_step(shallow):
 
 def test_a_run_in_parts_stopped_and_gone_on_ends_as_an_unbroken_one(
         shallow, tiny_set, tmp_path):
-    whole, _ = run_thin(tiny_set, tmp_path / "whole", micro_batch="4")
-    run_thin(tiny_set, tmp_path / "cut", micro_batch="4", max_steps=5)
-    cut, text = run_thin(tiny_set, tmp_path / "cut")     # auto: as before
+    whole, _ = run_thin(
+        tiny_set, tmp_path / "whole", epoch=1, micro_batch="4")
+    run_thin(tiny_set, tmp_path / "cut", epoch=1, micro_batch="4", max_steps=5)
+    cut, text = run_thin(tiny_set, tmp_path / "cut", epoch=1)   # as before
     assert "4 of 8 images at a time" in text
     assert checkpoint_bytes(cut.checkpoint) == checkpoint_bytes(
         whole.checkpoint)
@@ -111,14 +112,10 @@ def test_a_run_in_parts_stopped_and_gone_on_ends_as_an_unbroken_one(
                    for name in checkpoint_bytes(whole.checkpoint))
 
 
-def test_another_part_size_is_taken_and_said(shallow, tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, micro_batch="4", max_steps=5)
-    _, text = run_thin(tiny_set, tmp_path, micro_batch="2")
-    assert "micro_batch 2 (was 4)" in text
-
-
-def test_an_epoch_in_parts_counts_every_image_once(
+def test_another_part_size_is_said_and_counts_every_image_once(
         shallow, tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, micro_batch="2", epoch=1)
-    epoch, = records(tmp_path, "epoch")
+    run_thin(tiny_set, tmp_path, micro_batch="4", epoch=1, max_steps=5)
+    _, text = run_thin(tiny_set, tmp_path, micro_batch="2", epoch=1)
+    assert "micro_batch 2 (was 4)" in text
+    epoch, = records(tmp_path, "epoch")[-1:]
     assert epoch["test_images"] == 23

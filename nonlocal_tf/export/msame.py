@@ -148,7 +148,7 @@ def _inputs(graph_def, flags):
     import numpy as np
     import tensorflow as tf
 
-    from nonlocal_tf.export import graphdef, predict
+    from nonlocal_tf.export import graphdef
     inputs = []
     for node in graphdef.placeholders(graph_def):
         kind = graphdef.attribute_type(node, "dtype")
@@ -258,7 +258,7 @@ def _check_size(each, path):
 
 def _output_names(graph_def, flags):
     """Names of the output nodes, in the order of an .om."""
-    from nonlocal_tf.export import graphdef, predict
+    from nonlocal_tf.export import graphdef
     leaves = [node.name for node in graphdef.leaves(graph_def)]
     if not flags.out_nodes:
         if not leaves:
