@@ -14,7 +14,7 @@ import sys
 import ascend
 import pytest
 from obs_fixtures import bucket, server, use  # noqa: F401
-from support import ROOT, checkpoint_bytes, thin_config
+from support import ROOT, blocks, checkpoint_bytes, thin_config
 
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
 pytest.importorskip("boto3", reason="boto3 is missing")
@@ -377,6 +377,14 @@ def test_what_a_killed_job_left_here_can_be_pushed(
                  bucket.url + "/run", "--cache_dir", str(tmp_path / "cache"),
                  "--platform", "gpu"], "boot_modelarts.py") == 0
     assert "Model/model.ckpt-8.index" in results(bucket)
+
+
+def test_the_page_s_check_of_an_account_runs(bucket):  # noqa: F811
+    code, = blocks(os.path.join(ROOT, "docs", "modelarts.md"), "python")
+    exec(code.replace("obs://your-bucket", bucket.url), {})
+    assert bucket.keys() == []
+    assert len([path for path in bucket.requests("PUT")
+                if "partNumber" in path]) == 3
 
 
 def test_boot_modelarts_brings_an_npu_job_to_its_end_by_moxing(
