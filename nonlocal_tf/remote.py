@@ -5,7 +5,7 @@ import os
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.secrets import masked
-from nonlocal_tf.storage import is_full
+from nonlocal_tf.storage import gist, is_full
 
 
 def join(url, *names):
@@ -38,7 +38,8 @@ def reaching(url):
         if is_full(error):
             raise UserError(
                 "The disk for --cache_dir is full; {} needs more ({}). Name "
-                "another folder, or free some space.".format(url, error))
+                "another folder, or free some space.".format(
+                    url, gist(error)))
         text = masked(str(error) or type(error).__name__)
         if "://" not in text:
             text = "{} cannot be read or written: {}".format(
