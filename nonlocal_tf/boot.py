@@ -84,7 +84,7 @@ def describe(script, arguments, environ):
     yield "boot: Python {} ({}) on {}".format(
         platform.python_version(), sys.executable, platform.platform())
     for name in ("tensorflow", "numpy", "absl-py", "moxing",
-                 "esdk-obs-python", "npu-bridge", "npu-device"):
+                 "boto3", "npu-bridge", "npu-device"):
         yield "boot: {} {}".format(name, _version(name))
     for name in _SHOWN:
         if name in environ:

@@ -1,35 +1,245 @@
-"""The functions of `moxing.file`, for machines without moxing.
+"""The functions of `moxing.file` that we use, for machines without moxing.
 
     from nonlocal_tf import moxing_shim as mox
     mox.file.copy_parallel("obs://bucket/data", "/cache/data")
 
-Every function takes local paths and obs:// or s3:// URLs alike. Names and
-arguments are those of moxing's documentation; where it is silent (marked
-"uncertain"), what is least surprising. Settings: `nonlocal_tf.cloud.settings`.
+Each takes local paths and obs:// or s3:// URLs alike. Names and arguments are
+those of moxing's documentation; where it is silent (marked "uncertain"), what
+is least surprising. A folder in OBS is what other keys begin with.
 """
 
-import fnmatch
-import glob as _glob
+import contextlib
 import os
 import re
+import shutil
 import sys
+import tempfile
+import threading
+import types
 
 from absl import logging
 
-from nonlocal_tf.cloud import connection, copying
-from nonlocal_tf.cloud.errors import (  # noqa: F401
-    MoxFileNameDuplicateException,
+from nonlocal_tf.cloud import client, objects
+from nonlocal_tf.cloud.client import (
     MoxFileNotExistsException,
-    MoxFileReadException,
     MoxFileRespException,
 )
-from nonlocal_tf.cloud.file import File
-from nonlocal_tf.cloud.moving import move, target_of
-from nonlocal_tf.cloud.places import Item, missing, place, transfer
-from nonlocal_tf.cloud.settings import OVERRIDES
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.storage import REMOTE, replacing
 
 file = sys.modules[__name__]              # `mox.file.copy` is `mox.copy`
+_SET_AUTH = ("port", "is_secure", "ssl_verify", "path_style",
+             "security_token")
+
+
+class _Place:
+    """Where a URL leads: in OBS, or, where `bucket` is None, on this disk.
+
+    Repeated slashes count as one, as scripts join URLs carelessly.
+    `is_folder`: it ends with a slash, or is a bucket.
+    """
+
+    def __init__(self, url):
+        self.url = url = os.fsdecode(url)
+        self.bucket, self.is_folder = None, url.endswith("/")
+        if url.lower().startswith(REMOTE):
+            self.bucket, *parts = url[url.index("//") + 2:].split("/")
+            if not self.bucket or "@" in self.bucket:
+                raise UserError("obs:// must be followed by a bucket's name, "
+                                "as in obs://bucket/folder.")
+            self.key = "/".join(part for part in parts if part)
+            self.is_folder = self.is_folder or not self.key
+            self.prefix = self.key + "/" if self.key else ""
+        elif not url or re.match(r"(?i)(obs|s3):|[a-z][a-z0-9+.-]*://", url):
+            raise UserError("{!r} must be a path, or begin with obs:// or "
+                            "s3://.".format(url))
+
+    def child(self, name):
+        return _Place("/".join((self.url.rstrip("/"), name)))
+
+    def stat(self):
+        """What `stat` answers; None where there is nothing."""
+        if self.bucket is None:
+            if not os.path.exists(self.url):
+                return None
+            found, is_folder = os.stat(self.url), os.path.isdir(self.url)
+            length, time = found.st_size, found.st_mtime_ns
+        else:
+            found = not self.is_folder and objects.head(self.bucket, self.key)
+            length, time = (found["ContentLength"], int(found[
+                "LastModified"].timestamp()) * 10 ** 9) if found else (0, 0)
+            is_folder = not found
+            if is_folder and not self.is_directory():
+                return None
+        return types.SimpleNamespace(
+            length=0 if is_folder else length, mtime_nsec=time,
+            is_directory=is_folder)
+
+    def is_directory(self):
+        if self.bucket is None:
+            return os.path.isdir(self.url)
+        try:
+            return any(objects.list_keys(
+                self.bucket, self.prefix, limit=1)) or not self.key
+        except MoxFileRespException as error:
+            if self.key or error.resp.status != 404:
+                raise
+            return False                  # no such bucket
+
+    def names(self, recursive):
+        """Relative names in this folder, those of folders with "/"."""
+        found = set()
+        if self.bucket is not None:
+            for key in objects.list_keys(
+                    self.bucket, self.prefix, "" if recursive else "/"):
+                name = key[len(self.prefix):]
+                found.update(name[:match.end()]
+                             for match in re.finditer("/", name))
+                found.add(name)
+            return sorted(found - {""})
+        for path, folders, names in os.walk(self.url, followlinks=True):
+            found.update(os.path.relpath(os.path.join(path, name), self.url)
+                         for name in names)
+            found.update(os.path.relpath(os.path.join(path, name), self.url)
+                         + "/" for name in folders)
+            if not recursive:
+                break
+        return sorted(found)
+
+
+def _existing(url):
+    where = _Place(url)
+    found = where.stat()
+    if found is None:
+        raise MoxFileNotExistsException(
+            "{}: there is no such file or folder. Check the name.".format(
+                where.url))
+    return where, found
+
+
+def exists(url):
+    """Whether there is such a file or folder."""
+    return _Place(url).stat() is not None
+
+
+def is_directory(url):
+    """Whether it is a folder."""
+    return _Place(url).is_directory()
+
+
+def stat(url):
+    """.length in bytes (0 of a folder), .mtime_nsec and .is_directory."""
+    return _existing(url)[1]
+
+
+def list_directory(url, recursive=False):
+    """The names in a folder, relative to it."""
+    url = url.rstrip("/") + "/"           # an object may have the same name
+    return [name.rstrip("/") for name in _existing(url)[0].names(recursive)]
+
+
+def make_dirs(url):
+    """Makes a folder and those above it, unless they are there."""
+    where = _Place(url)
+    if where.bucket is None:
+        os.makedirs(where.url, exist_ok=True)
+    elif not where.key:
+        _existing(url)
+    elif not where.is_directory():
+        objects.put(os.devnull, where.bucket, where.prefix, threading.Event())
+
+
+def remove(url, recursive=False):
+    """Removes a file, or, where `recursive`, a folder with what is in it.
+
+    A folder without `recursive`, and a file's name with "/" at its end, are
+    left as they are, silently, as the documentation says. Nothing to remove is
+    an error (uncertain).
+    """
+    where, found = _existing(url)
+    if not recursive and (found.is_directory or where.is_folder):
+        return
+    if where.bucket is None:
+        (shutil.rmtree if found.is_directory else os.remove)(where.url)
+    elif not where.key:
+        raise UserError("{} is a whole bucket, which is not removed. Name a "
+                        "folder in it.".format(where.url))
+    else:
+        objects.remove(where.bucket, list(objects.list_keys(
+            where.bucket, where.prefix)) if found.is_directory
+            else [where.key], threading.Event())
+
+
+def copy(src_url, dst_url, client_id=None):
+    """Copies one file, to a file of any name or into a folder.
+
+    Uncertain: into a folder (one on this disk, or a URL that ends with "/")
+    it keeps its name. It appears there whole.
+    """
+    source, target = _Place(src_url), _Place(dst_url)
+    if source.is_folder or source.bucket is None and source.is_directory():
+        raise UserError("copy needs a file; {} is a folder. Use "
+                        "copy_parallel.".format(source.url))
+    if target.is_folder or target.bucket is None and target.is_directory():
+        target = target.child(os.path.basename(source.url))
+    _copy_all([(source, target)], 1)
+
+
+def copy_parallel(src_url, dst_url, file_list=None, threads=16,
+                  is_processing=True, use_queue=True, **ignored):
+    """Copies the files of a folder directly under `dst_url`.
+
+    `dst_url` is made if need be, what is there is replaced. A source that is
+    missing or empty is a warning, "No files to copy"; one file is copied to
+    the name `dst_url`. Every file appears whole. Threads are used whatever
+    `is_processing` says; threads=0: one.
+
+    Args:
+      file_list: files relative to `src_url`; None: all, at any depth.
+      threads: files at the same time.
+    """
+    _name_ignored("copy_parallel", ignored)
+    source, target, names = _Place(src_url), _Place(dst_url), file_list
+    if names is None:
+        found = source.stat()
+        if found and not found.is_directory:
+            return copy(src_url, dst_url)
+        names = [name for name in source.names(True) if name[-1] != "/"]
+        if not names:
+            logging.warning("No files to copy: %s has none", source.url)
+    for name in names:
+        if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
+            raise UserError(
+                "{}/{}: this name cannot be a file's on a disk. Rename the "
+                "object; nothing was copied.".format(
+                    source.url.rstrip("/"), name))
+    _copy_all([(source.child(name), target.child(name)) for name in names],
+              threads)
+
+
+def _copy_all(pairs, threads):
+    """Copies from place to place side by side; the first failure ends all."""
+    stop = threading.Event()
+    objects.together([lambda pair=pair: _copy(*pair, stop) for pair in pairs],
+                     threads, stop)
+
+
+def _copy(source, target, stop):
+    if source.bucket is None:
+        _existing(source.url)
+    if target.bucket is None:
+        os.makedirs(os.path.dirname(os.path.abspath(target.url)),
+                    exist_ok=True)
+    if source.bucket and target.bucket:
+        objects.copy(source.bucket, source.key, target.bucket, target.key,
+                     stop)
+    elif source.bucket:
+        objects.get(source.bucket, source.key, target.url, stop)
+    elif target.bucket:
+        objects.put(source.url, target.bucket, target.key, stop)
+    else:
+        with open(source.url, "rb") as given, replacing(target.url) as made:
+            shutil.copyfileobj(given, made)
 
 
 def read(url, client_id=None, binary=False):
@@ -40,243 +250,65 @@ def read(url, client_id=None, binary=False):
 
 def write(url, data, binary=False):
     """Makes a file of `data`, in place of one that is there."""
-    _make_local_parent(url)
     with File(url, "wb" if binary else "w") as target:
         target.write(data)
 
 
-def append(url, data, binary=False):
-    """Puts `data` at the end of a file, which is made if need be.
+class File:
+    """A file, local or in OBS: "r" or "w", with or without "b".
 
-    In OBS this fetches and stores the whole object, and is no transaction.
+    It is read from, and written to, a copy on the local disk, which is put in
+    place on `close`, but not where the `with` block ends in an exception. Text
+    is UTF-8. All else is as of Python's files.
     """
-    _make_local_parent(url)
-    with File(url, "ab" if binary else "a") as target:
-        target.write(data)
+
+    def __init__(self, name, mode="r"):
+        if mode not in ("r", "rb", "w", "wb"):
+            raise UserError("File opens for r, rb, w or wb; got {!r}.".format(
+                mode))
+        self._place = _Place(name)
+        self._folder = tempfile.TemporaryDirectory(prefix="moxing.")
+        path = os.path.join(self._folder.name, "file")
+        if mode[0] == "r":
+            copy(name, path)
+        self._file = open(path, mode, encoding=None if "b" in mode
+                          else "utf-8")
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __iter__(self):
+        return iter(self._file)
+
+    def __enter__(self):
+        return self
+
+    def close(self):
+        self.__exit__(None)
+
+    def __exit__(self, kind, *_):
+        if self._file.closed:
+            return
+        is_stored = kind is None and self._file.writable()
+        with self._folder, contextlib.closing(self._file):
+            self._file.flush()                         # may find a full disk
+            if is_stored:
+                _copy_all([(_Place(self._file.name), self._place)], 1)
 
 
-def append_remote(src_url, dst_url):
-    """Puts the content of `src_url` at the end of `dst_url`.
-
-    Uncertain: the documentation can be read with the roles exchanged.
-    """
-    append(dst_url, read(src_url, binary=True), binary=True)
-
-
-def copy(src_url, dst_url, client_id=None):
-    """Copies one file, to a file of any name or into a folder.
-
-    Uncertain: into a folder (one on this disk, or a URL that ends with "/")
-    it keeps its name.
-
-    Raises:
-      MoxFileNotExistsException: there is no such file.
-    """
-    source = place(src_url)
-    if not source.is_file():
-        if source.is_directory():
-            raise UserError("copy needs a file; {} is a folder. Use "
-                            "copy_parallel.".format(source.url))
-        raise missing(source.url)
-    target = target_of(source, dst_url)
-    target.make_parent()
-    transfer(source, target)
-
-
-def copy_parallel(src_url, dst_url, file_list=None,
-                  threads=copying.THREADS, is_processing=True,
-                  use_queue=True, **ignored):
-    """Copies the contents of a folder directly under `dst_url`.
-
-    `dst_url` is made if need be, what is there is replaced. A source that is
-    missing or empty is a warning, "No files to copy"; one file is copied to
-    the name `dst_url`. Every file appears whole. Threads are used whatever
-    `is_processing` says; threads=0: one.
-
-    Args:
-      file_list: files relative to `src_url`; None: all, at any depth.
-      threads: files at the same time.
-    Raises:
-      MoxFileNameDuplicateException: an object and a folder have one name;
-        nothing has been written to the disk.
-    """
-    _name_ignored("copy_parallel", ignored)
-    copying.copy_tree(src_url, dst_url, file_list, threads)
-
-
-def exists(url):
-    """Whether there is such a file or folder.
-
-    Raises:
-      MoxFileRespException: the bucket is missing, unless it alone is asked
-        for, or the keys may not see it.
-    """
-    where = place(url)
-    return where.is_file() or where.is_directory()
-
-
-def is_directory(url):
-    """Whether it is a folder."""
-    return place(url).is_directory()
-
-
-def stat(url):
-    """.length in bytes, .mtime_nsec and .is_directory.
-
-    Raises:
-      MoxFileNotExistsException: there is no such file or folder.
-    """
-    return place(url).stat()
-
-
-def get_size(url, recursive=False):
-    """Bytes of a file; of a folder 0 unless `recursive`."""
-    found = stat(url)
-    if found.is_directory and recursive:
-        return sum(item.length for item in place(url).tree())
-    return found.length
-
-
-def list_directory(url, recursive=False, remove_sep=True, skip_file=False,
-                   skip_dir=False):
-    """The names in a folder, relative to it.
-
-    Uncertain: the last three. Here folders end with "/" where `remove_sep` is
-    False, and files or folders can be left out.
-    """
-    items = _items(url, recursive)
-    return [item.name + ("/" if item.is_directory and not remove_sep else "")
-            for item in items
-            if not (skip_dir if item.is_directory else skip_file)]
-
-
-def glob(url):
-    """The files and folders that match a pattern, as whole URLs."""
-    where = place(url)
-    if not where.is_remote:
-        return sorted(_glob.glob(url))
-    fixed = re.split(r"[*?\[]", where.key)[0]
-    if fixed == where.key:
-        return [where.url] if exists(url) else []
-    base = place(where.url[:len(where.url) - len(where.key)]
-                 + fixed.rpartition("/")[0])
-    wanted = where.key[len(base.prefix):].split("/")
-    return sorted(
-        base.child(item.name).url for item in base.tree()
-        if item.name.count("/") == len(wanted) - 1 and all(
-            fnmatch.fnmatchcase(part, pattern)
-            for part, pattern in zip(item.name.split("/"), wanted)))
-
-
-def walk(url, topdown=True, onerror=None, followlinks=False):
-    """As os.walk: (folder, names of folders, names of files) of each.
-
-    In OBS `url` alone counts.
-    """
-    if not place(url).is_remote:
-        yield from os.walk(url, topdown, onerror, followlinks)
-        return
-    items = list(place(url).items())
-    if not items and not is_directory(url):
-        return
-    folders = [item.name for item in items if item.is_directory]
-    yield (url, folders,
-           [item.name for item in items if not item.is_directory])
-    for name in folders:
-        yield from walk(place(url).child(name).url)
-
-
-class _Found(Item):
-    """What `scan_dir` yields, in the manner of os.scandir."""
-
-    def __init__(self, folder, item):
-        super().__init__(item.name, item.is_directory, item.length)
-        self.path = folder.child(item.name).url
-
-    def is_dir(self):
-        return self.is_directory
-
-    def is_file(self):
-        return not self.is_directory
-
-    def stat(self):
-        return stat(self.path)
-
-
-def scan_dir(url):
-    """Yields .name, .path, .is_dir(), .is_file() and .stat() of each."""
-    for item in _items(url, False):
-        yield _Found(place(url), item)
-
-
-def make_dirs(url):
-    """Makes a folder and those above it, unless they are there."""
-    place(url).make_folder(parents=True)
-
-
-def mk_dir(url):
-    """Makes a folder.
-
-    Raises:
-      OSError: the one above it is not there.
-    """
-    place(url).make_folder(parents=False)
-
-
-def remove(url, recursive=False):
-    """Removes a file, or, where `recursive`, a folder with what is in it.
-
-    A folder without `recursive`, and a file's name with "/" at its end, are
-    left as they are, silently, as the documentation says.
-
-    Raises:
-      MoxFileNotExistsException: there is nothing (uncertain).
-    """
-    where, found = place(url), False
-    if not str(url).endswith("/") and where.is_file():
-        where.remove_file()
-        found = True
-    if recursive and where.is_directory():
-        where.remove_tree()
-        found = True
-    if not found and not str(url).endswith("/") and not where.is_directory():
-        raise missing(where.url)
-
-
-def rename(src_url, dst_url):
-    """Moves a file or a folder, also between a disk and OBS.
-
-    Only from disk to disk it is done in one step; else what is copied whole
-    is removed then, and nothing else.
-
-    Raises:
-      MoxFileNotExistsException: there is nothing.
-      UserError: it would move into itself, or in part; nothing has moved.
-    """
-    move(src_url, dst_url)
-
-
-def set_auth(ak=None, sk=None, server=None, port=None, is_secure=None,
-             ssl_verify=None, long_conn_mode=None, path_style=None,
-             retry=None, retry_wait=None, client_timeout=None,
-             list_max_keys=None, **more):
+def set_auth(ak=None, sk=None, server=None, **more):
     """Sets the connection, before the environment; None: as it is.
 
     Args:
       ak, sk: access key and secret key, together; `security_token=` with
         temporary ones.
-      server, port: of the endpoint.
+      server, port, is_secure: of the endpoint.
+      ssl_verify: False, or the path of the authorities' certificates.
       path_style: True for a private cloud: http://endpoint/bucket.
-      retry, retry_wait: further attempts, and seconds before the first.
-      client_timeout: seconds.
     """
-    known = {name: more.pop(name) for name in list(more) if name in OVERRIDES}
+    known = {name: more.pop(name) for name in _SET_AUTH if name in more}
     _name_ignored("set_auth", more)
-    connection.configure(
-        ak=ak, sk=sk, server=server, port=port, is_secure=is_secure,
-        ssl_verify=ssl_verify, long_conn_mode=long_conn_mode,
-        path_style=path_style, retry=retry, retry_wait=retry_wait,
-        client_timeout=client_timeout, list_max_keys=list_max_keys, **known)
+    client.override(dict(known, ak=ak, sk=sk, server=server))
 
 
 def shift(*_):
@@ -285,18 +317,6 @@ def shift(*_):
         "shift changes open, os and shutil for the whole process, "
         "unreliably with threads. Copy the data with mox.file.copy_parallel, "
         "or call mox.file.File and its like where the files are used.")
-
-
-def _items(url, recursive):
-    where = place(url)
-    if not where.is_directory():
-        raise missing(where.url)
-    items = where.tree() if recursive else where.items()
-    return sorted(items, key=lambda item: item.name)
-
-
-def _make_local_parent(url):
-    place(url).make_parent()
 
 
 def _name_ignored(function, arguments):

@@ -1,20 +1,20 @@
-"""Files that appear whole or not at all, here and in OBS.
+"""Local files that appear whole or not at all.
 
 A file is written beside its final place and appears there by rename, so that a
 crash, a full disk or `kill -9` leaves the earlier file. Logs alone grow in
-place. What is remote (obs://, s3://) is reached by moxing.
+place. What is remote (obs://, s3://) is reached by `nonlocal_tf.remote`.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import threading
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.secrets import masked
 
 PARTIAL = ".part"               # ending of a file that is being written
 REMOTE = ("obs://", "s3://")
@@ -113,7 +113,7 @@ def make_folder(path, flag):
         raise UserError(
             "{} must name a folder that can be written; {!r}: {}. Name "
             "another folder, or mend its permissions.".format(
-                flag, path, error.strerror or error))
+                flag, path, gist(error)))
 
 
 @contextlib.contextmanager
@@ -129,7 +129,7 @@ def only_run_in(folder):
         raise UserError(
             "The lock of a run must be a file that can be written; {!r}: {}. "
             "Remove it, or give another --train_url.".format(
-                os.path.join(folder, ".lock"), error.strerror or error))
+                os.path.join(folder, ".lock"), gist(error)))
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,53 +147,23 @@ def is_remote(url):
     return url.startswith(REMOTE)
 
 
-def join(url, *names):
-    """A place below a remote folder; `url` with or without a last slash."""
-    return "/".join((url.rstrip("/"),) + names)
-
-
-def cloud():
-    """`moxing.file`: the real one where it can be imported, else ours."""
-    os.environ.setdefault("MOX_SILENT_MODE", "1")       # read at its import
-    try:
-        import moxing
-    except ImportError:
-        from nonlocal_tf import moxing_shim as moxing
-    return moxing.file
-
-
-@contextlib.contextmanager
-def reaching(url):
-    """Makes what moxing raises within one line of a `UserError`.
-
-    moxing's own errors have no common class, and their texts may hold more
-    than they should.
-    """
-    try:
-        yield
-    except (UserError, MemoryError):
-        raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise UserError(
-                "The disk for --cache_dir is full; {} needs more ({}). Name "
-                "another folder, or free some space.".format(url, error))
-        raise _unreachable(url, error)
-    except Exception as error:
-        raise _unreachable(url, error)
-
-
-def _unreachable(url, error):
-    text = masked(str(error) or type(error).__name__)
-    if "://" not in text:
-        text = "{} cannot be read or written: {}".format(masked(url), text)
-    return UserError(text[:600])
-
-
 def gist(error):
-    """The line of an error of TensorFlow or the system that says most."""
-    text = str(getattr(error, "message", None) or error)
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    telling = [line for line in lines if "No space left" in line] or [
-        line for line in lines if line != "Graph execution error:"]
-    return (telling or [type(error).__name__])[0][:200]
+    """The cause that an error of the system or of TensorFlow names.
+
+    TensorFlow 2 says first at which node, and where in the program that was
+    made; several errors at once are counted first.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = re.split(r"(?m)^Node: .*$", str(
+        getattr(error, "message", None) or error))[-1]
+    lines = [line.strip() for line in text.split("\n") if not re.match(
+        r"\s*$|Graph execution error:|\d+ root error", line)]
+    return (lines or [type(error).__name__])[0][:200]
+
+
+def is_full(error):
+    """Whether a disk, a quota or a file's largest size was too small."""
+    return any(getattr(error, "errno", None) == number
+               or os.strerror(number) in str(error)
+               for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))

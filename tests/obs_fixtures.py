@@ -1,17 +1,31 @@
 """What the tests of OBS share: a server, a bucket, what is logged."""
 
+import hashlib
 import itertools
 import logging
+import os
+import socket
 import types
 
 import obs_server
 import pytest
 
-from nonlocal_tf.cloud import connection as obs_client
-from nonlocal_tf.cloud import retry as obs_retry
-from nonlocal_tf.cloud import settings as obs_settings
+from nonlocal_tf.cloud import client
 
+CONTENT = hashlib.sha512(b"seed").digest() * 4000      # 256,000 bytes
 _numbers = itertools.count()
+
+
+def local(folder, name="file", content=CONTENT):
+    path = os.path.join(str(folder), name)
+    with open(path, "wb") as file:
+        file.write(content)
+    return path
+
+
+def one_line(caught):
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    return str(caught.value)
 
 
 @pytest.fixture(scope="session")
@@ -23,23 +37,27 @@ def server():
 @pytest.fixture
 def use(monkeypatch):
     """Sets the environment for a server, with changes."""
+    resolve = socket.getaddrinfo
+
     def use(server, **changes):
-        for name in obs_settings.NAMES:
+        for name in client.NAMES:
             monkeypatch.delenv(name, raising=False)
         for name, value in server.environment(**changes).items():
             monkeypatch.setenv(name, value)
 
-    monkeypatch.setattr(obs_retry, "RETRY_SECONDS", 0.005)
-    monkeypatch.setattr(obs_retry, "RETRY_CAP_SECONDS", 0.02)
-    obs_client.reset()
-    yield use
-    obs_client.reset()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: (
+        resolve("127.0.0.1" if host.endswith(".test") else host, *rest,
+                **more)))
+    monkeypatch.setattr(client, "RETRY_SECONDS", 0.005)
+    monkeypatch.setattr(client, "RETRY_CAP_SECONDS", 0.02)
+    monkeypatch.setattr(client, "_overrides", {})
+    return use
 
 
 @pytest.fixture
 def bucket(server, use):
-    """A new bucket: its name, URL and the helpers of the server for it."""
-    use(server)
+    """A new bucket of an endpoint with a name, as OBS has one."""
+    use(server, S3_ENDPOINT="http://obs.test:{}".format(server.port))
     server.forget_faults()
     name = "bucket-{}".format(next(_numbers))
     server.make_bucket(name)

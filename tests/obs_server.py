@@ -4,9 +4,10 @@
         server.make_bucket("bucket")
         os.environ.update(server.environment())
 
-moto stores the objects; the proxy checks keys and signatures (V2, as Amazon
-specifies it, under the names of S3 and of OBS) and answers, delays, drops or
-corrupts what `fault` says. It shares no code with the client under test.
+moto stores the objects; the proxy checks keys, signatures (V4, as Amazon
+specifies it) and MD5s, refuses what OBS refuses or does not know, and answers,
+delays, drops or corrupts what `fault` says. It shares no code with the client
+under test.
 """
 
 import base64
@@ -28,10 +29,6 @@ import threading
 import time
 import urllib.parse
 
-# Part of what is signed, by Amazon's "REST Authentication" of V2.
-_SIGNED_ARGUMENTS = (
-    "acl", "delete", "lifecycle", "location", "partNumber", "policy",
-    "uploadId", "uploads", "versionId", "versioning", "versions")
 _ERROR = ('<?xml version="1.0" encoding="UTF-8"?><Error><Code>{}</Code>'
           "<Message>{}</Message><RequestId>0</RequestId></Error>")
 _TO_MOTO = {"Authorization": "AWS any:any"}     # it asks for one, reads none
@@ -49,7 +46,8 @@ class Fault:
       reset: it ends as when a machine fails, not as when a program closes it.
       whole: the request's Range is overlooked.
       delay: seconds before the answer.
-      corrupt: one bit of the response's body is turned.
+      corrupt: one bit of the response's body is turned; corrupt_request: of
+        the request's.
       action: called before the request goes on, such as to change a file.
       location: where an answer with a status of 3.. leads.
     """
@@ -57,14 +55,15 @@ class Fault:
     def __init__(self, method=None, pattern="", times=1, status=None,
                  code="ServiceUnavailable", drop_request_after=None,
                  drop_response_after=None, reset=True, whole=False, delay=0,
-                 corrupt=False, corrupt_etag=False, action=None,
-                 location=None):
+                 corrupt=False, corrupt_request=False, corrupt_etag=False,
+                 action=None, location=None):
         self.method, self.pattern, self.times = method, pattern, times
         self.status, self.code, self.delay = status, code, delay
         self.drop_request_after = drop_request_after
         self.drop_response_after = drop_response_after
         self.reset, self.whole = reset, whole
         self.corrupt, self.corrupt_etag = corrupt, corrupt_etag
+        self.corrupt_request = corrupt_request
         self.action, self.location, self.met = action, location, 0
 
     def matches(self, method, path):
@@ -202,36 +201,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         bucket = _bucket_of_host(self.headers.get("Host", ""))
         path = "/" + bucket + self.path if bucket else self.path
         fault = owner.next_fault(self.command, path)
-        owner.tokens.append(self.headers.get("x-amz-security-token")
-                            or self.headers.get("x-obs-security-token"))
+        owner.tokens.append(self.headers.get("x-amz-security-token"))
         body = self._body(fault)
         if body is None:
             return
         if fault.action:
             fault.action()
         time.sleep(fault.delay)
-        if path.endswith("?apiversion"):
-            self._tell_version(owner, path)
-            return
-        code = self._refusal(owner, path)
+        if fault.corrupt_request:
+            body = bytes([body[0] ^ 1]) + body[1:]
+        code = self._unknown_to_obs(bucket) or self._refusal(owner) or (
+            self._mismatch(body))
         if fault.status:
             self._error(fault.status, fault.code, fault.location)
         elif code:
-            self._error(403, code)
+            self._error(400 if code in ("NotImplemented", "BadDigest") else
+                        403, code)
         else:
             if fault.whole:
                 del self.headers["Range"]
             self._answer(fault, *self._forward(owner, path, body))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
-
-    def _tell_version(self, owner, path):
-        """Says, without keys, that OBS's own dialect is spoken."""
-        found, _ = owner.request("HEAD", path.partition("?")[0])
-        self.send_response(found)
-        self.send_header("x-obs-api", "3.0")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
 
     def _body(self, fault):
         length = int(self.headers.get("Content-Length") or 0)
@@ -250,19 +241,42 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _refusal(self, owner, path):
+    def _unknown_to_obs(self, bucket):
+        """The code for what S3 takes and OBS does not, or may not."""
+        headers = " ".join(
+            "{}:{}".format(*item) for item in self.headers.items()).lower()
+        host = self.headers["Host"].partition(":")[0]
+        if re.search("expect:|aws-chunked|x-amz-(trailer|checksum|sdk-)|"
+                     "sha256:streaming", headers) or re.search(
+                "encoding-type=|list-type=2", self.path) or not (
+                bucket or re.match(r"[\d.]+$|localhost$", host)):
+            return "NotImplemented"
+        return None
+
+    def _refusal(self, owner):
         """The code of the error, or None where key and signature are good."""
-        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-        key, _, signature = given.rpartition(":")
+        given = re.match(
+            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\S+), ?"
+            r"SignedHeaders=(\S+), ?Signature=(\w+)$",
+            self.headers.get("Authorization", ""))
         if not given:
             return "AccessDenied"
+        key, scope, names, signature = given.groups()
         if key != owner.access_key:
             return "InvalidAccessKeyId"
-        prefix = {"AWS": "x-amz-", "OBS": "x-obs-"}.get(scheme, "?")
-        wanted = signature_v2(
-            owner.secret_key, self.command, path, self.headers, prefix)
+        wanted = signature_v4(owner.secret_key, self.command, self.path,
+                              self.headers, scope, names.split(";"))
         if not hmac.compare_digest(wanted, signature):
             return "SignatureDoesNotMatch"
+        return None
+
+    def _mismatch(self, body):
+        """The code of the error, or None where what came is what was sent."""
+        md5 = self.headers.get("Content-MD5")
+        if self.headers["x-amz-content-sha256"] not in (
+                "UNSIGNED-PAYLOAD", hashlib.sha256(body).hexdigest()) or (
+                md5 and base64.b64decode(md5) != hashlib.md5(body).digest()):
+            return "BadDigest"
         return None
 
     def _error(self, status, code, location=None):
@@ -281,8 +295,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _forward(self, owner, path, body):
         """(status, headers, body) of moto's answer."""
         headers = {
-            re.sub("(?i)^x-obs-", "x-amz-", name): value
-            for name, value in self.headers.items()
+            name: value for name, value in self.headers.items()
             if name.lower() not in ("host", "connection", "authorization")}
         headers.update(_TO_MOTO)
         with contextlib.closing(http.client.HTTPConnection(
@@ -316,32 +329,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Silence."""
 
 
-def signature_v2(secret, method, path, headers, prefix):
-    """The signature of a request by version 2 (HMAC-SHA1).
+def signature_v4(secret, method, path, headers, scope, names):
+    """The signature of a request by version 4 (HMAC-SHA256).
 
     Args:
       secret: the secret key.
       method: such as "GET".
-      path: /bucket/key?query, percent-encoded as it was sent.
+      path: /key?query, percent-encoded as it was sent.
       headers: of the request.
-      prefix: "x-amz-" or "x-obs-".
+      scope: DATE/REGION/s3/aws4_request.
+      names: of the headers that are signed.
     """
-    own = sorted((name.lower(), value.strip())
-                 for name, value in headers.items()
-                 if name.lower().startswith(prefix))
-    date = "" if prefix + "date" in dict(own) else headers.get("Date", "")
+    for name in headers:                # all that matters must be signed
+        if re.match("host$|x-amz-|content-md5$", name.lower()):
+            assert name.lower() in names, name
     resource, _, query = path.partition("?")
-    signed = sorted(
-        item for item in query.split("&")
-        if item.partition("=")[0] in _SIGNED_ARGUMENTS)
-    text = "\n".join(
-        [method, headers.get("Content-MD5", ""),
-         headers.get("Content-Type", ""), date]
-        + ["{}:{}".format(name, value) for name, value in own]
-        + [resource + ("?" if signed else "") + "&".join(signed)])
-    digest = hmac.new(secret.encode("utf-8"), text.encode("utf-8"),
-                      hashlib.sha1).digest()
-    return base64.b64encode(digest).decode("ascii")
+    text = "\n".join([method, resource, "&".join(sorted(
+        item if "=" in item else item + "=" for item in query.split("&")
+        if item))] + ["{}:{}".format(name, " ".join(headers[name].split()))
+                      for name in names] + [
+        "", ";".join(names), headers["x-amz-content-sha256"]])
+    text = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope,
+                      hashlib.sha256(text.encode("utf-8")).hexdigest()])
+    key = ("AWS4" + secret).encode("utf-8")
+    for part in scope.split("/") + [text]:
+        key = hmac.new(key, part.encode("utf-8"), hashlib.sha256).digest()
+    return key.hex()
 
 
 def make_certificate(path, name):

@@ -14,13 +14,13 @@ import sys
 import ascend
 import pytest
 from obs_fixtures import bucket, server, use  # noqa: F401
-from support import ROOT, checkpoint_bytes, thin_config
+from support import ROOT, blocks, checkpoint_bytes, thin_config
 
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
-pytest.importorskip("obs", reason="Huawei's SDK is missing: esdk-obs-python")
+pytest.importorskip("boto3", reason="boto3 is missing")
 
 from nonlocal_tf import command  # noqa: E402
-from nonlocal_tf.cloud import retry  # noqa: E402
+from nonlocal_tf.cloud import client  # noqa: E402
 from nonlocal_tf.errors import UserError  # noqa: E402
 from nonlocal_tf.training import mirror  # noqa: E402
 from nonlocal_tf.training.command import push  # noqa: E402
@@ -135,7 +135,7 @@ def test_refusals_and_a_dropped_connection_are_made_up_for(
 
 def test_a_push_that_fails_is_made_up_for_by_the_next(
         job, bucket, monkeypatch, capfd):  # noqa: F811
-    monkeypatch.setattr(retry, "RETRIES", 1)
+    monkeypatch.setattr(client, "RETRIES", 1)
     bucket.fault("PUT", status=503, pattern="ckpt-8.data", times=2)
     assert job() == 0
     assert "training goes on" in one_line(capfd, "503", "Results are safe in")
@@ -145,7 +145,7 @@ def test_a_push_that_fails_is_made_up_for_by_the_next(
 def test_a_job_whose_results_cannot_go_up_does_not_end_well(
         job, bucket, tmp_path, monkeypatch, capfd):  # noqa: F811
     """No checkpoint counts that is not whole, and the earlier one stays."""
-    monkeypatch.setattr(retry, "RETRIES", 1)
+    monkeypatch.setattr(client, "RETRIES", 1)
     assert job(max_steps=8) == 0
     capfd.readouterr()
     bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt-16.data",
@@ -185,8 +185,8 @@ def test_resume_false_refuses_a_bucket_with_checkpoints(
 ])
 def test_keys_that_do_not_fit_are_one_line_before_any_work(
         job, server, use, capfd, monkeypatch, change, word):  # noqa: F811
-    monkeypatch.setattr(retry, "RETRIES", 1)
-    monkeypatch.setattr(retry, "UNREACHED_RETRIES", 1, raising=False)
+    monkeypatch.setattr(client, "RETRIES", 1)
+    monkeypatch.setattr(client, "FEW_RETRIES", 1)
     use(server, **change)
     assert job() == 2
     said = "".join(capfd.readouterr())
@@ -257,7 +257,7 @@ def test_a_start_that_could_not_fetch_changes_no_results(
     assert job("A", max_steps=8) == 0
     assert job("B") == 0
     before = {name: bucket.get("run/" + name) for name in results(bucket)}
-    monkeypatch.setattr(retry, "RETRIES", 1)
+    monkeypatch.setattr(client, "RETRIES", 1)
     fault = bucket.fault("GET", status=503,
                          pattern=bucket.name + ".*ckpt-16.data", times=10 ** 6)
     assert job("A") == 2
@@ -286,7 +286,7 @@ def test_a_fetch_that_was_cut_off_costs_no_history(
 def test_checkpoints_that_were_never_pushed_are_wanted(
         job, bucket, monkeypatch, capfd):  # noqa: F811
     assert job(batch_size=500) == 2             # its log is pushed
-    monkeypatch.setattr(retry, "RETRIES", 1)
+    monkeypatch.setattr(client, "RETRIES", 1)
     fault = bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt",
                          times=10 ** 6)
     assert job(max_steps=8) == 2
@@ -377,6 +377,14 @@ def test_what_a_killed_job_left_here_can_be_pushed(
                  bucket.url + "/run", "--cache_dir", str(tmp_path / "cache"),
                  "--platform", "gpu"], "boot_modelarts.py") == 0
     assert "Model/model.ckpt-8.index" in results(bucket)
+
+
+def test_the_page_s_check_of_an_account_runs(bucket):  # noqa: F811
+    code, = blocks(os.path.join(ROOT, "docs", "modelarts.md"), "python")
+    exec(code.replace("obs://your-bucket", bucket.url), {})
+    assert bucket.keys() == []
+    assert len([path for path in bucket.requests("PUT")
+                if "partNumber" in path]) == 3
 
 
 def test_boot_modelarts_brings_an_npu_job_to_its_end_by_moxing(

@@ -1,1 +1,1 @@
-"""OBS, and what moxing does with it: the parts of `moxing_shim`."""
+"""OBS by its S3 protocol: what `moxing_shim` does there."""

@@ -7,7 +7,8 @@ import time
 import traceback
 
 _OUTPUTS = (1, 2)                       # file descriptors
-_LINGER_SECONDS = 0.5                   # of a last line on its way
+_LINGER_SECONDS = 1.0                   # of a last line on its way
+_END_SECONDS = 5.0                      # of all lines, on a busy machine
 
 
 class Log:
@@ -48,7 +49,7 @@ class Log:
             os.close(kept)
         for process in self._tees:
             try:
-                process.wait(timeout=_LINGER_SECONDS)
+                process.wait(timeout=_END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.terminate()             # a child holds the pipe
                 process.wait()

@@ -133,11 +133,11 @@ def not_saved(step_number, folder, error):
 
 def refused(error, config):
     """One line for what the system or TensorFlow refused."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or storage.is_full(error):
         return UserError(
             "Cannot write to --train_url {!r}: {}. Free some space or name "
             "another folder; the files there are whole.".format(
-                config.train_url, error))
+                config.train_url, storage.gist(error)))
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
         return UserError(
             "A step must fit into memory; {} images of {} pixels at a time do "

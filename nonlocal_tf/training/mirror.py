@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import zlib
 
-from nonlocal_tf import storage
+from nonlocal_tf import remote, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.data.datasets import FILES
 from nonlocal_tf.errors import UserError
@@ -54,10 +54,10 @@ def fetch_data(url, folder, required=True):
     """
     url = _as_folder(url)
     storage.make_folder(folder, "--cache_dir")
-    cloud, manifest = storage.cloud(), os.path.join(folder, _MANIFEST)
+    cloud, manifest = remote.cloud(), os.path.join(folder, _MANIFEST)
     with open(os.path.join(folder, ".lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with storage.reaching(url):
+        with remote.reaching(url):
             found = _idx_files(cloud, url, required)
             if found and found != _read_manifest(manifest):
                 say("Copying {} from {} to {}".format(
@@ -66,7 +66,7 @@ def fetch_data(url, folder, required=True):
                 for name in _idx_names(os.listdir(folder)):
                     os.remove(os.path.join(folder, name))
                 for name in sorted(found):      # copy_parallel lists all
-                    cloud.copy(storage.join(url, name),
+                    cloud.copy(remote.join(url, name),
                                os.path.join(folder, name))
                 _check_sizes(folder, found, url)
                 storage.write_text(manifest, json.dumps(found))
@@ -88,7 +88,7 @@ def _idx_files(cloud, url, required):
             "{}. Upload them there, or name their folder.".format(
                 url, ", ".join(FILES), ", ".join(sorted(names)[:10])
                 or "nothing"))
-    stats = [cloud.stat(storage.join(url, name)) for name in found]
+    stats = [cloud.stat(remote.join(url, name)) for name in found]
     return {name: [stat.length, stat.mtime_nsec]
             for name, stat in zip(found, stats)}
 
@@ -107,7 +107,7 @@ def _check_sizes(folder, found, url):
         here = os.path.getsize(path) if os.path.exists(path) else "nothing"
         if here != size:
             raise UserError("{} must have {} bytes; {} arrived. Start the job "
-                            "again.".format(storage.join(url, name), size,
+                            "again.".format(remote.join(url, name), size,
                                             here))
 
 
@@ -122,7 +122,7 @@ class Results:
     def __init__(self, url, folder):
         self.url = _as_folder(url)
         self.folder = folder
-        self._cloud = storage.cloud()
+        self._cloud = remote.cloud()
         self._pushed = {}                       # name -> (bytes, time)
 
     def fetch(self):
@@ -131,9 +131,9 @@ class Results:
         Until it has, only logs are pushed: what is here may be older.
         """
         self._mark(_FETCHED, False)
-        with storage.reaching(self.url):
+        with remote.reaching(self.url):
             self._check_writable()
-            models = storage.join(self.url, "Model/")
+            models = remote.join(self.url, "Model/")
             names = self._list(models)
             steps = steps_among(names)
             here = steps_among(self._local_names("Model"))
@@ -159,7 +159,7 @@ class Results:
     def _check_writable(self):
         """A job that cannot leave its results need not begin."""
         self._cloud.make_dirs(self.url)
-        probe = storage.join(self.url, ".writable")
+        probe = remote.join(self.url, ".writable")
         self._cloud.write(probe, "x")
         self._cloud.remove(probe)
 
@@ -189,7 +189,7 @@ class Results:
         say("Copying the checkpoint of step {} from {}".format(step, models))
         target = os.path.join(self.folder, "Model")
         os.makedirs(target, exist_ok=True)
-        sizes = {name: [self._cloud.stat(storage.join(models, name)).length, 0]
+        sizes = {name: [self._cloud.stat(remote.join(models, name)).length, 0]
                  for name in names}
         with tempfile.TemporaryDirectory(
                 prefix=".fetch-", dir=self.folder) as partial:
@@ -201,7 +201,7 @@ class Results:
                            os.path.join(target, name))
 
     def _fetch_file(self, name):
-        url = storage.join(self.url, name)
+        url = remote.join(self.url, name)
         if self._cloud.exists(url):
             self._cloud.copy(url, os.path.join(self.folder, name))
 
@@ -211,7 +211,7 @@ class Results:
             folder, name = os.path.split(name)
             if folder == "Model" and step_of(name) is not None and (
                     name in names and state[0] == self._cloud.stat(
-                        storage.join(models, name)).length):
+                        remote.join(models, name)).length):
                 self._pushed[os.path.join(folder, name)] = state
 
     def push(self):
@@ -222,7 +222,7 @@ class Results:
         Raises:
           UserError: it cannot be written; what is there is whole.
         """
-        with storage.reaching(self.url):
+        with remote.reaching(self.url):
             changed = self._changed()
             if not self._is_marked(_FETCHED):
                 self._copy_growing([name for name in changed
@@ -264,11 +264,11 @@ class Results:
             folder, self.url, file_list=sorted(names), is_processing=False)
         for name in names:
             size = os.path.getsize(os.path.join(folder, name))
-            there = self._cloud.stat(storage.join(self.url, name)).length
+            there = self._cloud.stat(remote.join(self.url, name)).length
             if there != size:
                 raise UserError(
                     "{} must have {} bytes after it was copied; it has {}."
-                    .format(storage.join(self.url, name), size, there))
+                    .format(remote.join(self.url, name), size, there))
             self._pushed[name] = states[name]
 
     def _copy_growing(self, names, states):
@@ -283,11 +283,11 @@ class Results:
 
     def _prune(self):
         """Removes all but the newest checkpoints, as is done here."""
-        models = storage.join(self.url, "Model/")
+        models = remote.join(self.url, "Model/")
         names = self._list(models)
         kept = steps_among(names)[-KEEP:]
         for name in index_first(names):
             step = step_of(name)
             if kept and step is not None and step < kept[0]:
-                self._cloud.remove(storage.join(models, name))
+                self._cloud.remove(remote.join(models, name))
                 self._pushed.pop(os.path.join("Model", name), None)
