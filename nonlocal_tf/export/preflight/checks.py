@@ -17,8 +17,8 @@ tf1 = tf.compat.v1
 _SHOWN = 200                    # characters of a name in a message
 _INPUTS = {each.as_datatype_enum: each for each in (
     tf.float16, tf.float32, tf.uint8, tf.int32, tf.int64, tf.bool)}
-_ORDERS = ("It orders other nodes alone, or checks them: preflight --write "
-           "clean.pb leaves it out.")
+_ORDERS = ("preflight --write clean.pb leaves it out: no output needs its "
+           "value, only its order.")
 
 
 def examine(graph_def, request=None):
@@ -212,9 +212,9 @@ def _loads(graph_def, request):
                 "--out_nodes names {}:{}, but it has {} results".format(
                     name, index, len(operation.outputs)),
                 "Name {}:0.".format(name)))
-        elif results and results[0].dtype == tf.int64 and (
-                operation.type not in ("ArgMax", "ArgMin")):
+        elif results and results[0].dtype == tf.int64:
             findings.append(Finding(
                 DOUBT, "output_type", name, "an output of type int64, which "
-                "ATC's documents leave out", "Cast it to int32."))
+                "ATC's documents leave out", "Cast it to int32; of an ArgMax, "
+                "take output_type=tf.int32."))
     return findings
