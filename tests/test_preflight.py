@@ -156,6 +156,11 @@ def checked():
         output(tf.nn.relu(x))
 
 
+def argmax():
+    x, = table()
+    tf.argmax(x, 1, name="output")
+
+
 def strings():
     x = tf1.placeholder(tf.string, [2], "input")
     output(tf.io.decode_raw(x, tf.uint8))
@@ -259,6 +264,7 @@ DOUBTED = {
     "moments_from_the_end": (moments([-2, -1]), {}, {"batch_norm_training"}),
     "layer_norm": (layer_norm_of_keras, {}, {"layer_norm"}),
     "input_size": (PLAIN, {"shapes": {"input": [32, 4]}}, {"input_size"}),
+    "argmax": (argmax, {}, {"argmax_int64"}),
     "int64": (typed(tf.int64), {}, {"output_type"}),
     "float64": (one("Cast", SrcT=FLOAT, DstT=FLOAT64), {}, {"type"}),
     "new_attribute": (batch_norm(

@@ -74,15 +74,15 @@ def _examine(flags):
             "model": path, "nodes": len(graph_def.node), "verdict": verdict,
             "findings": [each._asdict() for each in findings]}, indent=1))
     else:
-        _print(findings)
+        _print_table(findings)
         command.say("{}: {}; {} nodes, findings to reject: {}, doubts: {}"
                     .format(path, verdict, len(graph_def.node), rejected,
                             doubts))
     return REJECTED if verdict == "rejected" else CLEAN
 
 
-def _print(findings):
-    """Level and nodes, reason, remedy; alike ones together."""
+def _print_table(findings):
+    """Level, node, reason and remedy in columns; alike ones together."""
     groups = {}
     for each in sorted(findings, key=lambda each: each.level != "reject"):
         key = (each.level, each.check, each.remedy,
@@ -90,19 +90,40 @@ def _print(findings):
                    "operation", "new_attribute") else each.reason.split(
                        ":")[-1])
         groups.setdefault(key, []).append(each)
-    width = max(80, min(110, shutil.get_terminal_size((100, 24)).columns))
-    for (level, _, remedy, _), group in groups.items():
-        names = [each.node for each in group[:_EXAMPLES] if each.node]
+    width = max(80, min(140, shutil.get_terminal_size((110, 24)).columns))
+    column = (width - 11) // 3
+    widths = (6, column, column, column)
+    rows = [("", "node", "reason", "remedy")]
+    for group in groups.values():
+        names = [each.node for each in group[:_EXAMPLES]]
         if len(group) > _EXAMPLES:
             names.append("and {} more (--json lists them)".format(
                 len(group) - _EXAMPLES))
-        for start, text in ((level, ", ".join(names) or "the whole graph"),
-                            ("", group[0].reason), ("   do", remedy)):
-            command.say(textwrap.fill(
-                text, width, initial_indent=start.ljust(8),
-                subsequent_indent=" " * 8, break_long_words=False,
-                break_on_hyphens=False))
+        first = group[0]
+        rows.append((first.level, "\n".join(names), first.reason,
+                     first.remedy))
+    for row in rows if findings else ():
+        cells = [_wrapped(text, size) for text, size in zip(row, widths)]
+        for line in range(max(map(len, cells))):
+            command.say("  ".join(
+                (cell[line] if line < len(cell) else "").ljust(size)
+                for cell, size in zip(cells, widths)).rstrip())
         command.say()
+
+
+def _wrapped(text, width):
+    """Lines of at most `width`; a long name is cut behind a slash."""
+    lines = []
+    if "=" in text:                     # a flag to copy stays in one piece
+        return textwrap.wrap(text, width, break_long_words=False,
+                             break_on_hyphens=False)
+    for line in text.split("\n"):
+        spaced = " ".join(
+            word if len(word) <= width else word.replace("/", "/ ")
+            for word in line.split(" "))
+        lines += [part.replace("/ ", "/")
+                  for part in textwrap.wrap(spaced, width)] or [""]
+    return lines
 
 
 if __name__ == "__main__":

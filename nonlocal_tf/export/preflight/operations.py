@@ -211,6 +211,12 @@ def _listed(node, known, nodes):
             "and ATC drops the moving statistics", "Build the graph with "
             "is_training=False in every batch norm, restore the moving "
             "statistics, and freeze again."))
+    if node.op in ("ArgMax", "ArgMin") and tf.int32.as_datatype_enum != (
+            graphdef.attribute_type(node, "output_type")):
+        findings.append(Finding(
+            DOUBT, "argmax_int64", node.name,
+            "{} gives int64, which may go to the AI CPU".format(node.op),
+            "Use output_type=tf.int32."))
     return findings
 
 
