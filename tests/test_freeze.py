@@ -4,11 +4,13 @@ import hashlib
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session, run_thin
+from support import ROOT, graph_session, run_thin
 
 import freeze_pb
 from nonlocal_tf.data import datasets
@@ -208,6 +210,18 @@ def test_without_flags_the_newest_becomes_model_pb(
                            "--test_images", "0"]) == 0
     out = capsys.readouterr().out
     assert "model.ckpt-2: step 2" in out and "accuracy" not in out
+
+
+@pytest.mark.parametrize("module", [
+    "freeze_pb", "nonlocal_tf.export.preflight.__main__"])
+def test_help_loads_no_tensorflow(module):
+    subprocess.check_call(
+        [sys.executable, "-c",
+         "import importlib, sys\n"
+         "try: importlib.import_module(sys.argv[1]).main(['--help'])\n"
+         "except SystemExit: pass\n"
+         "assert not {'tensorflow', 'numpy'} & set(sys.modules)", module],
+        cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def copy_of(train_url, tmp_path):
