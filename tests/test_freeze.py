@@ -4,11 +4,13 @@ import hashlib
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session, run_thin
+from support import ROOT, graph_session, run_thin
 
 import freeze_pb
 from nonlocal_tf.data import datasets
@@ -113,10 +115,10 @@ def test_file_does_not_depend_on_the_run(pb, train_url, tmp_path):
         assert file.read() == again.read_bytes()
 
 
-@pytest.mark.parametrize("form", [
-    "embedded_gaussian", "gaussian", "dot_product", "concatenation"])
-@pytest.mark.parametrize("batch, kind, settings", [
-    (3, "image", dict(block="paper", scale=True)), (None, "flat", {})])
+@pytest.mark.parametrize("form, batch, kind, settings", [
+    ("embedded_gaussian", 3, "image", dict(block="paper", scale=True)),
+    ("embedded_gaussian", None, "flat", {}), ("gaussian", None, "flat", {}),
+    ("dot_product", 3, "image", {}), ("concatenation", None, "flat", {})])
 def test_every_form_freezes_without_shape_operations(
         shallow, form, batch, kind, settings):
     config = inference.TrainConfig(
@@ -210,6 +212,18 @@ def test_without_flags_the_newest_becomes_model_pb(
     assert "model.ckpt-2: step 2" in out and "accuracy" not in out
 
 
+@pytest.mark.parametrize("module", [
+    "freeze_pb", "nonlocal_tf.export.preflight.__main__"])
+def test_help_loads_no_tensorflow(module):
+    subprocess.check_call(
+        [sys.executable, "-c",
+         "import importlib, sys\n"
+         "try: importlib.import_module(sys.argv[1]).main(['--help'])\n"
+         "except SystemExit: pass\n"
+         "assert not {'tensorflow', 'numpy'} & set(sys.modules)", module],
+        cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
 def copy_of(train_url, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(os.path.join(train_url, "Model"), str(copy / "Model"))
@@ -231,21 +245,16 @@ def test_half_a_checkpoint_is_one_line(train_url, tmp_path, ending):
     assert not (tmp_path / "model.pb").exists()
 
 
-def test_another_architecture_is_one_line(train_url, tmp_path):
+@pytest.mark.parametrize("old, new, message", [
+    ('"non_local": "res4:0"', '"non_local": "res3:0;res4:0"',
+     "of another network"),
+    ('"base_width"', '"width_of_the_future"', "not of this version"),
+])
+def test_another_note_is_one_line(train_url, tmp_path, old, new, message):
     copy = copy_of(train_url, tmp_path)
     note = copy / "Model" / "model.ckpt-16.json"
-    note.write_text(note.read_text().replace(
-        '"non_local": "res4:0"', '"non_local": "res3:0;res4:0"'))
-    with pytest.raises(UserError, match="of another network"):
-        frozen(tmp_path / "model.pb", "--train_url", copy)
-
-
-def test_settings_of_another_version_are_one_line(train_url, tmp_path):
-    copy = copy_of(train_url, tmp_path)
-    note = copy / "Model" / "model.ckpt-16.json"
-    note.write_text(note.read_text().replace(
-        '"base_width"', '"width_of_the_future"'))
-    with pytest.raises(UserError, match="not of this version"):
+    note.write_text(note.read_text().replace(old, new))
+    with pytest.raises(UserError, match=message):
         frozen(tmp_path / "model.pb", "--train_url", copy)
 
 

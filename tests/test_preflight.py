@@ -16,8 +16,8 @@ from nonlocal_tf.layers import BatchNorm
 from nonlocal_tf.non_local import NonLocalBlock
 
 tf1 = tf.compat.v1
-FLOAT, INT32, STRING = (tf.float32.as_datatype_enum,
-                        tf.int32.as_datatype_enum, tf.string.as_datatype_enum)
+FLOAT, INT32, FLOAT64 = [each.as_datatype_enum for each in (
+    tf.float32, tf.int32, tf.float64)]
 
 
 def node(name, op, *inputs, **types):
@@ -48,7 +48,7 @@ def graph(*nodes):
 
 
 def output(value):
-    return tf.identity(value, "output")
+    tf.identity(value, "output")
 
 
 def table(*names):
@@ -61,11 +61,19 @@ def relu(name="output", source="input"):
     return node(name, "Relu", source, T=FLOAT)
 
 
-def built(build):
-    """The GraphDef of what `build` makes in a graph of its own."""
-    with tf.Graph().as_default() as made:
-        build()
-        return made.as_graph_def()
+def made(what):
+    """A GraphDef: `what`, what it returns, or what it builds."""
+    if isinstance(what, tf1.GraphDef):
+        return what
+    with tf.Graph().as_default() as built:
+        return what() or built.as_graph_def()
+
+
+def saved(what, folder):
+    """The path of a file that holds it."""
+    path = folder / "made.pb"
+    path.write_bytes(made(what).SerializeToString())
+    return str(path)
 
 
 def frozen_as_the_known_system_does():
@@ -100,7 +108,7 @@ def normalised(mean, variance):
     def build():
         x, = table()
         output((x - mean(x)) * tf1.rsqrt(variance(x) + 1e-5))
-    return lambda: built(build)
+    return build
 
 
 def mean_of(axes):
@@ -132,12 +140,12 @@ def squared_error():
     output(tf.reduce_mean(tf1.squared_difference(x, tf.zeros([4, 3])), [0, 1]))
 
 
-def conditional(name="output"):
+def conditional():
     """Written out, as TensorFlow 1 does it: Switch and Merge."""
     flag = tf1.placeholder_with_default(False, [], "flag")
     x = tf1.placeholder(tf.float32, [2], "input")
     switched = tf.raw_ops.Switch(data=x, pred=flag)
-    tf.raw_ops.Merge(inputs=[switched[0], switched[1] * 2], name=name)
+    tf.raw_ops.Merge(inputs=[switched[0], switched[1] * 2], name="output")
 
 
 def checked():
@@ -146,6 +154,11 @@ def checked():
     with tf.control_dependencies([
             tf.raw_ops.Assert(condition=True, data=["no number"])]):
         output(tf.nn.relu(x))
+
+
+def argmax():
+    x, = table()
+    tf.argmax(x, 1, name="output")
 
 
 def strings():
@@ -175,8 +188,8 @@ def batch_norm(**attributes):
                  const("ones", np.ones(4, np.float32)), made)
 
 
-def typed(dtype, op="Placeholder"):
-    made = node("input", op, dtype=dtype.as_datatype_enum)
+def typed(dtype):
+    made = node("input", "Placeholder", dtype=dtype.as_datatype_enum)
     made.attr["shape"].shape.CopyFrom(tf.TensorShape([2]).as_proto())
     return graph(made, node("output", "Identity", "input",
                             T=dtype.as_datatype_enum))
@@ -184,11 +197,19 @@ def typed(dtype, op="Placeholder"):
 
 SHAPE = {"input": [2, 4]}
 OUTPUT = [("output", 0)]
-# graph, request, what is found of it
+PLAIN = graph(placeholder(), relu())
+
+
+def one(op, **types):
+    """A graph of one operation."""
+    return graph(placeholder(), node("output", op, "input", **types))
+
+
+# name: graph, request, what is found
 REJECTED = {
     "known_system": (frozen_as_the_known_system_does, {}, {
         "batch_norm_training", "unknown_dimension"}),
-    "training": (lambda: built(training_graph), {}, {
+    "training": (training_graph, {}, {
         "variable", "save_restore", "summary", "optimizer", "gradient",
         "dropout", "batch_norm_training", "string"}),
     "moments": (moments([0]), {}, {"batch_norm_training"}),
@@ -201,77 +222,59 @@ REJECTED = {
     "mean_of_products": (normalised(
         mean_of([0]), lambda x: mean_of([0])(x * x) - by_itself(
             mean_of([0])(x))), {}, {"batch_norm_training"}),
-    "default_is_training": (batch_norm, {}, {"batch_norm_training"}),
-    "no_placeholder": (lambda: graph(relu("a", "b"), relu("b", "a")), {}, {
+    "default_is_training": (batch_norm(), {}, {"batch_norm_training"}),
+    "no_placeholder": (graph(relu("a", "b"), relu("b", "a")), {}, {
         "no_placeholder"}),
-    "with_default": (
-        lambda: graph(node("input", "PlaceholderWithDefault", "value",
-                           dtype=FLOAT), const("value", np.float32(1)),
-                      relu()), {}, {"no_placeholder"}),
-    "input_name": (lambda: graph(placeholder("inputs"), relu("o", "inputs")),
+    "with_default": (graph(
+        node("input", "PlaceholderWithDefault", "value", dtype=FLOAT),
+        const("value", np.float32(1)), relu()), {}, {"no_placeholder"}),
+    "input_name": (graph(placeholder("inputs"), relu("o", "inputs")),
                    {"shapes": SHAPE}, {"input_name"}),
-    "input_rank": (lambda: graph(placeholder(), relu()),
-                   {"shapes": {"input": [2, 4, 4, 1]}}, {"input_rank"}),
-    "input_type": (lambda: typed(tf.int8), {}, {"input_type"}),
-    "unknown_batch": (lambda: graph(placeholder(shape=(None, 4)), relu()), {},
-                      {"unknown_dimension"}),
-    "unknown_rank": (lambda: graph(placeholder(shape=None), relu()), {}, {
+    "input_rank": (PLAIN, {"shapes": {"input": [2, 4, 4, 1]}}, {
+        "input_rank"}),
+    "input_type": (typed(tf.int8), {}, {"input_type"}),
+    "unknown_batch": (graph(placeholder(shape=(None, 4)), relu()), {}, {
         "unknown_dimension"}),
-    "no_shape": (lambda: graph(node("input", "Placeholder", dtype=FLOAT),
-                               relu()), {}, {"unknown_dimension"}),
-    "asked_unknown": (lambda: graph(placeholder(), relu()),
-                      {"shapes": {"input": [-1, 4]}},
-                      {"unknown_dimension", "input_size"}),
-    "output_name": (lambda: graph(placeholder(), relu()),
-                    {"out_nodes": [("outputs", 0)]}, {"output_name"}),
-    "output_index": (lambda: graph(placeholder(), relu()),
-                     {"out_nodes": [("output", 1)]}, {"output_name"}),
-    "cut_without_outputs": (
-        lambda: graph(placeholder(), const("two", np.float32(2)),
-                      node("middle", "Mul", "input", "two", T=FLOAT),
-                      node("output", "Mul", "middle", "two", T=FLOAT)),
+    "unknown_rank": (graph(placeholder(shape=None), relu()), {}, {
+        "unknown_dimension"}),
+    "asked_unknown": (PLAIN, {"shapes": {"input": [-1, 4]}}, {
+        "unknown_dimension", "input_size"}),
+    "output_name": (PLAIN, {"out_nodes": [("outputs", 0)]}, {"output_name"}),
+    "output_index": (PLAIN, {"out_nodes": [("output", 1)]}, {"output_name"}),
+    "cut_without_outputs": (graph(
+        placeholder(), const("two", np.float32(2)),
+        node("middle", "Mul", "input", "two", T=FLOAT),
+        node("output", "Mul", "middle", "two", T=FLOAT)),
         {"shapes": {"middle": [2, 4]}}, {"missing_input"}),
     "function": (with_function, {}, {"function"}),
-    "partitioned_call": (
-        lambda: graph(placeholder(), node(
-            "output", "StatefulPartitionedCall", "input")), {}, {"function"}),
-    "while": (lambda: graph(placeholder(), node("o", "While", "input")), {}, {
-        "function"}),
-    "string": (lambda: built(strings), {}, {"string", "operation"}),
-    "assert": (lambda: built(checked), {}, {"string"}),
-    "operation": (lambda: graph(placeholder(), node(
-        "output", "PyFunc", "input", T=FLOAT)), {}, {"operation"}),
-    "unsure": (lambda: graph(placeholder(), node(
-        "output", "Einsum", "input", T=FLOAT)), {}, {
-            "unsure_operation", "does_not_load"}),
-    "duplicate": (lambda: graph(placeholder(), relu(), relu()), {}, {
+    "partitioned_call": (one("StatefulPartitionedCall"), {}, {"function"}),
+    "while": (one("While"), {}, {"function"}),
+    "string": (strings, {}, {"string", "operation"}),
+    "assert": (checked, {}, {"string"}),
+    "operation": (one("PyFunc", T=FLOAT), {}, {"operation"}),
+    "unsure": (one("Einsum", T=FLOAT), {}, {
+        "unsure_operation", "does_not_load"}),
+    "duplicate": (graph(placeholder(), relu(), relu()), {}, {
         "duplicate_name"}),
-    "cut_short": (lambda: graph(placeholder(), relu("output", "gone")), {}, {
+    "cut_short": (graph(placeholder(), relu("output", "gone")), {}, {
         "missing_input"}),
-    "types": (lambda: graph(placeholder(), node(
-        "output", "Relu", "input", T=INT32)), {}, {"does_not_load"}),
+    "types": (one("Relu", T=INT32), {}, {"does_not_load"}),
 }
 DOUBTED = {
     "moments_from_the_end": (moments([-2, -1]), {}, {"batch_norm_training"}),
-    "layer_norm": (lambda: built(layer_norm_of_keras), {}, {"layer_norm"}),
-    "input_size": (lambda: graph(placeholder(), relu()),
-                   {"shapes": {"input": [32, 4]}}, {"input_size"}),
-    "argmax": (lambda: built(lambda: tf.argmax(
-        table()[0], 1, name="output")), {}, {"argmax_int64"}),
-    "int64": (lambda: typed(tf.int64), {}, {"output_type"}),
-    "float64": (lambda: graph(
-        placeholder(), node("output", "Cast", "input", SrcT=FLOAT,
-                            DstT=tf.float64.as_datatype_enum)), {}, {"type"}),
-    "new_attribute": (lambda: batch_norm(
+    "layer_norm": (layer_norm_of_keras, {}, {"layer_norm"}),
+    "input_size": (PLAIN, {"shapes": {"input": [32, 4]}}, {"input_size"}),
+    "argmax": (argmax, {}, {"argmax_int64"}),
+    "int64": (typed(tf.int64), {}, {"output_type"}),
+    "float64": (one("Cast", SrcT=FLOAT, DstT=FLOAT64), {}, {"type"}),
+    "new_attribute": (batch_norm(
         is_training=("b", False), exponential_avg_factor=("f", 1.0)), {}, {
             "new_attribute"}),
-    "no_index": (lambda: graph(placeholder(), relu()),
-                 {"out_nodes": [("output", None)]}, {"output_index"}),
-    "control": (lambda: graph(placeholder(), relu(), node(
+    "no_index": (PLAIN, {"out_nodes": [("output", None)]}, {"output_index"}),
+    "control": (graph(placeholder(), relu(), node(
         "group", "NoOp", "^output")), {}, {"control"}),
-    "control_flow": (lambda: built(conditional), {}, {
-        "control_flow"}),
-    "type_of_a_cut": (lambda: graph(
+    "control_flow": (conditional, {}, {"control_flow"}),
+    "type_of_a_cut": (graph(
         placeholder("raw"),
         node("input", "Cast", "raw", SrcT=FLOAT, DstT=INT32),
         node("output", "Cast", "input", SrcT=INT32, DstT=FLOAT)),
@@ -299,6 +302,11 @@ def data_set():
     output(tf.nn.relu(tf.identity(images, "input")))
 
 
+def with_default():
+    output(tf.nn.relu(tf1.placeholder_with_default(
+        np.zeros((2, 4), np.float32), [None, 4], "input")))
+
+
 def loss_beside():
     x, labels = table("labels")
     output(tf.nn.relu(x))
@@ -320,44 +328,39 @@ def function_beside():
 
 
 GOOD = {
-    "relu": (lambda: graph(placeholder(), relu()), {}),
-    "no_shape": (lambda: graph(node("input", "Placeholder", dtype=FLOAT),
-                               relu()), {"shapes": SHAPE}),
-    "squared_error": (lambda: built(squared_error), {}),
+    "relu": (PLAIN, {}),
+    "no_shape": (graph(node("input", "Placeholder", dtype=FLOAT), relu()),
+                 {"shapes": SHAPE}),
+    "squared_error": (squared_error, {}),
     "layer_norm": (moments([1]), {}),
     # What ATC cuts off before it looks: with --out_nodes what they do not
     # need, and what stands before a node that --input_shape names.
-    "queue": (lambda: built(queue), {"shapes": SHAPE, "out_nodes": OUTPUT}),
-    "queue_without_outputs": (lambda: graph(
+    "queue": (queue, {"shapes": SHAPE, "out_nodes": OUTPUT}),
+    "queue_without_outputs": (graph(
         node("queue", "FIFOQueueV2"), node("input", "QueueDequeueV2", "queue"),
         relu()), {"shapes": SHAPE}),
-    "records": (lambda: built(records), {
-        "shapes": SHAPE, "out_nodes": OUTPUT}),
-    "data_set": (lambda: built(data_set), {
-        "shapes": SHAPE, "out_nodes": OUTPUT}),
-    "with_default": (lambda: built(lambda: output(tf.nn.relu(
-        tf1.placeholder_with_default(
-            np.zeros((2, 4), np.float32), [None, 4], "input")))),
-        {"shapes": SHAPE}),
-    "loss_beside": (lambda: built(loss_beside), {"out_nodes": OUTPUT}),
-    "norm_beside": (lambda: built(norm_beside), {"out_nodes": OUTPUT}),
+    "records": (records, {"shapes": SHAPE, "out_nodes": OUTPUT}),
+    "data_set": (data_set, {"shapes": SHAPE, "out_nodes": OUTPUT}),
+    "with_default": (with_default, {"shapes": SHAPE}),
+    "loss_beside": (loss_beside, {"out_nodes": OUTPUT}),
+    "norm_beside": (norm_beside, {"out_nodes": OUTPUT}),
     "function_beside": (function_beside, {"out_nodes": [("other", 0)]}),
-    "dead_end_beside": (lambda: graph(
-        placeholder(), relu(), relu("dead", "gone")), {"out_nodes": OUTPUT}),
+    "dead_end_beside": (graph(placeholder(), relu(), relu("dead", "gone")),
+                        {"out_nodes": OUTPUT}),
 }
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_good_graph_has_no_findings(name):
-    make, request = GOOD[name]
+    what, request = GOOD[name]
     assert checks.examine(
-        trim.without_new(make()), atc.Request(**request)) == []
+        trim.without_new(made(what)), atc.Request(**request)) == []
 
 
 @pytest.mark.parametrize("name", sorted(REJECTED) + sorted(DOUBTED))
 def test_bad_graph_is_told(name, tmp_path):
-    make, request, expected = dict(REJECTED, **DOUBTED)[name]
-    graph_def = make()
+    what, request, expected = dict(REJECTED, **DOUBTED)[name]
+    graph_def = made(what)
     found = checks.examine(graph_def, atc.Request(**request))
     seen = {each.check for each in found}
     assert seen >= expected
@@ -367,11 +370,10 @@ def test_bad_graph_is_told(name, tmp_path):
         assert each.node or each.check in ("no_placeholder", "does_not_load")
     rejected = any(each.level == checks.REJECT for each in found)
     assert rejected == (name in REJECTED)
-    path = tmp_path / "bad.pb"
-    path.write_bytes(graph_def.SerializeToString())
     if not request:
-        assert preflight.main([str(path)]) == int(rejected)
-        assert preflight.main([str(path), "--strict"]) == 1
+        path = saved(graph_def, tmp_path)
+        assert preflight.main([path]) == int(rejected)
+        assert preflight.main([path, "--strict"]) == 1
 
 
 def test_every_batch_norm_of_the_known_system_is_named():
@@ -384,16 +386,15 @@ def test_every_batch_norm_of_the_known_system_is_named():
 
 def keras_like():
     """What TensorFlow 2 leaves in a frozen graph, on every TensorFlow."""
-    with tf.Graph().as_default() as made:
-        x = tf1.placeholder(tf.float32, [2, 3, 3, 1], "input")
-        ones = tf.ones([1])
-        y = tf1.nn.fused_batch_norm(x, ones, ones, ones, ones,
-                                    is_training=False)[0]
-        with tf.device("/cpu:0"):
-            y = tf.nn.relu(y, name="output")
-        tf.group(y, name="ending")
-        tf.nn.relu(x, name="dead")
-        graph_def = made.as_graph_def()
+    x = tf1.placeholder(tf.float32, [2, 3, 3, 1], "input")
+    ones = tf.ones([1])
+    y = tf1.nn.fused_batch_norm(x, ones, ones, ones, ones,
+                                is_training=False)[0]
+    with tf.device("/cpu:0"):
+        y = tf.nn.relu(y, name="output")
+    tf.group(y, name="ending")
+    tf.nn.relu(x, name="dead")
+    graph_def = tf1.get_default_graph().as_graph_def()
     for each in graph_def.node:
         if "BatchNorm" in each.op:
             each.attr["exponential_avg_factor"].f = 1
@@ -403,9 +404,9 @@ def keras_like():
 
 def test_clean_graph_answers_as_the_formula(tmp_path, capsys):
     """(x - 1) / sqrt(1 + 1e-3) + 1, and its negative part gone."""
-    path, target = tmp_path / "made.pb", tmp_path / "clean.pb"
-    path.write_bytes(keras_like().SerializeToString())
-    arguments = [str(path), "--out_nodes", "output:0", "--strict"]
+    target = tmp_path / "clean.pb"
+    arguments = [saved(keras_like, tmp_path), "--out_nodes", "output:0",
+                 "--strict"]
     assert preflight.main(arguments) == 1
     assert preflight.main(arguments + ["--write", str(target)]) == 0
     assert "clean.pb: clean;" in capsys.readouterr().out
@@ -420,11 +421,10 @@ def test_clean_graph_answers_as_the_formula(tmp_path, capsys):
 
 
 def test_clean_graph_keeps_the_functions_that_it_calls(tmp_path):
-    path, target = tmp_path / "made.pb", tmp_path / "clean.pb"
+    target = tmp_path / "clean.pb"
     graph_def = with_function()
     graph_def.library.function[0].node_def[0].attr["_new"].b = True
-    path.write_bytes(graph_def.SerializeToString())
-    preflight.main([str(path), "--write", str(target)])
+    preflight.main([saved(graph_def, tmp_path), "--write", str(target)])
     written = graphdef.read(str(target))
     function, = written.library.function
     assert function.signature.name == "f"
@@ -435,23 +435,21 @@ def test_clean_graph_keeps_the_functions_that_it_calls(tmp_path):
 
 
 def test_an_assertion_is_left_out_by_write(tmp_path, capsys):
-    path = tmp_path / "made.pb"
-    path.write_bytes(built(checked).SerializeToString())
-    assert preflight.main([str(path), "--json"]) == 1
+    path = saved(checked, tmp_path)
+    assert preflight.main([path, "--json"]) == 1
     found, = [each for each in json.loads(capsys.readouterr().out)["findings"]
               if each["check"] == "string"]
     assert "--write" in found["remedy"]
-    assert preflight.main([str(path), "--strict", "--write",
+    assert preflight.main([path, "--strict", "--write",
                            str(tmp_path / "clean.pb")]) == 0
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_write_replaces_files_alone(make, tmp_path, capsys):
-    path, target = tmp_path / "made.pb", str(tmp_path / "target")
-    path.write_bytes(graph(placeholder(), relu()).SerializeToString())
+    target = str(tmp_path / "target")
     make(target)
     before = os.stat(target).st_mode
-    assert preflight.main([str(path), "--write", target]) == 2
+    assert preflight.main([saved(PLAIN, tmp_path), "--write", target]) == 2
     error = capsys.readouterr().err
     assert "--write must name a file" in error and error.count("\n") == 1
     assert os.stat(target).st_mode == before
@@ -481,9 +479,7 @@ def test_a_million_results_are_refused():
 
 
 def test_json_holds_every_finding(tmp_path, capsys):
-    path = tmp_path / "bad.pb"
-    path.write_bytes(built(training_graph).SerializeToString())
-    assert preflight.main([str(path), "--json"]) == 1
+    assert preflight.main([saved(training_graph, tmp_path), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["verdict"] == "rejected"
     assert len([each for each in report["findings"]
@@ -493,18 +489,17 @@ def test_json_holds_every_finding(tmp_path, capsys):
 
 
 def test_an_atc_line_can_be_pasted(tmp_path):
-    path = tmp_path / "good.pb"
-    path.write_bytes(graph(placeholder(shape=(None, 4)),
-                           relu()).SerializeToString())
-    line = ["atc", "--model=" + str(path), "--framework=3", "--output=good",
+    path = saved(graph(placeholder(shape=(None, 4)), relu()), tmp_path)
+    line = ["atc", "--model=" + path, "--framework=3", "--output=good",
             "--soc_version=Ascend310", "--input_format=ND", "--log=error",
             "--output_type=FP32", "--precision_mode=allow_fp32_to_fp16",
             "--op_precision_mode=modes.ini"]
-    assert preflight.main(line + [
-        "--input_shape=input:2,4", "--out_nodes=output:0"]) == 0
-    assert preflight.main(line + [
-        "--input_shape=input:-1,4", "--dynamic_batch_size=1,8"]) == 0
-    assert preflight.main(line + ["--input_shape=input:-1,4"]) == 1
+    for code, flags in (
+            (0, ["--input_shape=input:2,4", "--out_nodes=output:0"]),
+            (0, ["--input_shape=input:-1,4", "--dynamic_batch_size=1,8"]),
+            (0, ["--input_shape=input:-1,-1", "--dynamic_dims=1,2;3,4"]),
+            (1, ["--input_shape=input:-1,4"])):
+        assert preflight.main(line + flags) == code
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -12,6 +12,7 @@ from nonlocal_tf.errors import UserError
 tf1 = tf.compat.v1
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_PERHAPS = " (a SavedModel, a .meta, a part of a checkpoint?)"
 LIMIT = 2 ** 31 - 1             # bytes; protobuf's own limit
 _COUNTS = ("num_split", "num", "num_partitions", "top_paths", "N")
 _MOST_RESULTS = 2 ** 16         # of one operation
@@ -23,8 +24,6 @@ _OTHERS = (                     # first bytes of what people take for a .pb
     (b"PK\x03\x04", "a zip or .keras file"),
     (b"\x1f\x8b", "a gzip file"),
     (b"IMOD", "an .om, which ATC has already made"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
     (b"\x93NUMPY", "an array of NumPy"),
 )
 
@@ -67,23 +66,11 @@ def parse(data, path):
     except Exception as error:      # DecodeError's home differs by protobuf
         if type(error).__name__ != "DecodeError":
             raise
-        raise _unusable(path, _guess(path, "cut short, or something else"))
+        raise _unusable(path, "cut short, or something else" + _PERHAPS)
     if not graph_def.node or not all(
             node.name and node.op for node in graph_def.node):
-        raise _unusable(path, _guess(path, "something else"))
+        raise _unusable(path, "something else" + _PERHAPS)
     return graph_def
-
-
-def _guess(path, otherwise):
-    """What a file may be, by its name."""
-    name = os.path.basename(path)
-    if ".ckpt" in name or ".data-" in name or name.endswith(".index"):
-        return "a part of a checkpoint"
-    if name == "saved_model.pb":
-        return "a SavedModel: freeze one of its signatures"
-    if name.endswith(".meta"):
-        return "a MetaGraphDef: freeze its graph with a checkpoint"
-    return otherwise
 
 
 _MAKE = ("freeze_pb.py makes one of a checkpoint of train_gpu.py; "

@@ -17,8 +17,8 @@ tf1 = tf.compat.v1
 _SHOWN = 200                    # characters of a name in a message
 _INPUTS = {each.as_datatype_enum: each for each in (
     tf.float16, tf.float32, tf.uint8, tf.int32, tf.int64, tf.bool)}
-_ORDERS = ("It orders other nodes alone, or checks them: preflight --write "
-           "clean.pb leaves it out.")
+_ORDERS = ("preflight --write clean.pb leaves it out: no output needs its "
+           "value, only its order.")
 
 
 def examine(graph_def, request=None):
