@@ -94,7 +94,7 @@ def test_the_clean_graph_answers_as_the_checkpoint(outputs):
         r"as_it_is.pb: (\d+) of 64 right", text).groups()
     assert float(difference) <= 1e-5
     assert int(right) >= 60
-    assert int(wrong) <= 24             # four classes: guessing gives 16
+    assert int(wrong) <= 32             # four classes: guessing gives 16
 
 
 def test_the_rehearsal_answers_right(outputs, folder):
