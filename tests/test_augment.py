@@ -33,46 +33,40 @@ def test_every_index_is_changed_in_its_own_way():
     assert len({image.tobytes() for image in found}) == 6
 
 
-def test_nothing_asked_for_is_the_image_itself(monkeypatch):
-    monkeypatch.setattr(augment, "_numbers",
-                        lambda *_: np.zeros(4 + 2 * augment._GRID ** 2))
-    np.testing.assert_array_equal(changed([0, 1, 2]), IMAGES[:3])
+@pytest.fixture
+def moved(monkeypatch):
+    """An image of random pixels moved by chosen numbers; and itself."""
+    def move(**numbers):
+        chosen = np.zeros(4 + 2 * augment._GRID ** 2)
+        for place, value in numbers.items():
+            chosen[["angle", "size", "down", "right"].index(place)] = value
+        monkeypatch.setattr(augment, "_numbers", lambda *_: chosen)
+        image = np.zeros((1, 28, 28, 1), np.uint8)
+        image[0, 4:24, 4:24] = np.random.RandomState(0).randint(
+            0, 256, (20, 20, 1))
+        found = augment.augmented(image, 0, 1, [0])
+        return found[0].astype(int), image[0].astype(int)
+    return move
 
 
-@pytest.mark.parametrize("place, value, expected", [
-    (2, 1.0, lambda image: np.roll(image, 2, 0)),       # down by two pixels
-    (3, -1.0, lambda image: np.roll(image, -2, 1)),     # to the left
-])
-def test_a_shift_is_that_of_numpy(monkeypatch, place, value, expected):
-    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
-    numbers[place] = value
-    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
-    image = np.zeros((1, 28, 28, 1), np.uint8)
-    image[0, 5:20, 6:20, 0] = np.arange(15 * 14).reshape(15, 14)
-    np.testing.assert_array_equal(
-        augment.augmented(image, 0, 1, [0])[0], expected(image[0]))
+@pytest.mark.parametrize("numbers, shift", [
+    (dict(), (0, 0)), (dict(down=1.0), (2, 0)), (dict(right=-1.0), (0, -2))])
+def test_a_shift_is_that_of_numpy(moved, numbers, shift):
+    found, image = moved(**numbers)
+    np.testing.assert_array_equal(found, np.roll(image, shift, (0, 1)))
 
 
-def test_half_a_pixel_is_the_mean_of_two(monkeypatch):
-    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
-    numbers[3] = 0.25                                   # of 2 pixels
-    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
-    image = np.zeros((1, 28, 28, 1), np.uint8)
-    image[0, :, 10] = 100
-    found = augment.augmented(image, 0, 1, [0])[0, 5, 9:13, 0]
-    assert found.tolist() == [0, 50, 50, 0]
+def test_half_a_pixel_is_the_mean_of_two(moved):
+    found, image = moved(right=0.25)                    # of 2 pixels
+    mean = (image + np.roll(image, 1, 1)) / 2
+    np.testing.assert_array_equal(found, np.floor(mean + 0.5))
 
 
-def test_a_quarter_turn_is_that_of_numpy(monkeypatch):
-    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
-    numbers[0] = 1.0
-    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
+def test_a_quarter_turn_is_that_of_numpy(moved, monkeypatch):
     monkeypatch.setattr(augment, "_ANGLE", np.pi / 2)
-    image = np.random.RandomState(0).randint(
-        0, 256, (1, 28, 28, 1)).astype(np.uint8)
-    found = augment.augmented(image, 0, 1, [0])[0]
-    turned = [np.rot90(image[0], turns) for turns in (1, 3)]
-    assert min(np.abs(found.astype(int) - each).max() for each in turned) <= 1
+    found, image = moved(angle=1.0)
+    assert min(np.abs(found - np.rot90(image, turns)).max()
+               for turns in (1, 3)) <= 1
 
 
 def test_digits_stay_what_they_are():
