@@ -70,16 +70,15 @@ def test_a_quarter_turn_is_that_of_numpy(moved, monkeypatch):
 
 
 def test_digits_stay_what_they_are():
-    """Ink and its centre change little; the mean image is the same digit."""
+    """Ink and its centre change little."""
     images = digits.digits()[0][:200]
-    found = augment.augmented(images, 0, 1, range(200)).astype(float)
-    ink = found.sum((1, 2, 3)) / images.astype(float).sum((1, 2, 3))
-    assert 0.9 < ink.mean() < 1.1 and ink.min() > 0.4 and ink.max() < 1.8
-    rows = np.arange(28)[:, None, None]
-    moved = ((found * rows).sum((1, 2, 3)) / found.sum((1, 2, 3))
-             - (images * rows).sum((1, 2, 3)) / images.astype(float).sum(
-                 (1, 2, 3)))
-    assert np.abs(moved).max() < 4.5
+    found = augment.augmented(images, 0, 1, range(200))
+    (ink, row), (old_ink, old_row) = (
+        (rows.sum(1), rows.dot(np.arange(28)) / rows.sum(1))
+        for rows in (found.sum((2, 3)), images.sum((2, 3))))
+    assert 0.9 < np.mean(ink / old_ink) < 1.1
+    assert 0.4 < np.min(ink / old_ink) and np.max(ink / old_ink) < 1.8
+    assert np.abs(row - old_row).max() < 4.5
 
 
 def test_batches_of_processes_together_are_those_of_one():
@@ -92,13 +91,8 @@ def test_batches_of_processes_together_are_those_of_one():
     np.testing.assert_array_equal(np.concatenate(parts), one)
 
 
-def test_a_run_in_pieces_equals_an_unbroken_one(shallow, tiny_set, tmp_path):
-    whole, _ = run_thin(tiny_set, tmp_path / "whole", epoch=1, augment=True)
-    for steps in (3, 0):
-        result, _ = run_thin(tiny_set, tmp_path / "pieces", epoch=1,
-                             augment=True, max_steps=steps)
-    plain, _ = run_thin(tiny_set, tmp_path / "plain", epoch=1)
-    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
-        whole.checkpoint)
-    assert checkpoint_bytes(plain.checkpoint) != checkpoint_bytes(
-        whole.checkpoint)
+def test_the_flag_changes_what_is_learnt(shallow, tiny_set, tmp_path):
+    with_it, without = (checkpoint_bytes(run_thin(
+        tiny_set, tmp_path / str(augment), epoch=1, augment=augment,
+        max_steps=2)[0].checkpoint) for augment in (True, False))
+    assert with_it != without

@@ -10,13 +10,6 @@ IMAGES = np.arange(10 * 784).astype(np.uint8).reshape(10, 28, 28, 1)
 LABELS = np.arange(10, dtype=np.int32)
 
 
-def train_labels(**changes):
-    arguments = dict(batch_size=3, seed=5, epoch=2)
-    arguments.update(changes)
-    return [labels.tolist() for _, labels in batches.train_batches(
-        IMAGES, LABELS, **arguments)]
-
-
 def test_order_is_the_same_under_every_numpy():
     # Computed once with NumPy 1.18; RandomState's stream is frozen.
     assert batches.epoch_order(1, 2, 10).tolist() == [
@@ -31,7 +24,8 @@ def test_order_differs_by_seed_and_by_epoch(seed, epoch):
 
 def test_epoch_follows_the_order_and_drops_the_part_batch():
     order = batches.epoch_order(5, 2, 10).tolist()
-    assert train_labels() == [order[0:3], order[3:6], order[6:9]]
+    assert order[:9] == [label for _, labels in batches.train_batches(
+        IMAGES, LABELS, 3, seed=5, epoch=2) for label in labels]
 
 
 def test_images_stay_with_their_labels():
@@ -40,8 +34,12 @@ def test_images_stay_with_their_labels():
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3])
-def test_start_goes_on_where_an_unbroken_epoch_would(start):
-    assert train_labels(start=start) == train_labels()[start:]
+@pytest.mark.parametrize("augment", [False, True])
+def test_start_goes_on_where_an_unbroken_epoch_would(start, augment):
+    whole, rest = ([images.tobytes() for images, _ in batches.train_batches(
+        IMAGES, LABELS, 3, 5, 2, first, augment=augment)]
+        for first in (0, start))
+    assert rest == whole[start:] and len(whole) == 3
 
 
 @pytest.mark.parametrize("size, batch_size, steps", [

@@ -90,27 +90,16 @@ def test_file_that_cannot_be_read(write, tmp_path):
 
 
 def mutations(content, count, seed):
-    """Bit flips, truncations, insertions, deletions, new header numbers."""
+    """Some bytes, often of a header, replaced, inserted or deleted; cuts."""
     random = np.random.RandomState(seed)
     for _ in range(count):
         mutant = bytearray(content)
-        for _ in range(random.randint(1, 4)):
-            # Often where the headers are.
-            end = 24 if random.rand() < 0.4 else len(mutant) + 1
-            place = min(random.randint(0, end), len(mutant))
-            kind = random.randint(0, 6)
-            if kind <= 1 and place < len(mutant):
-                mutant[place] ^= 1 << random.randint(0, 8)
-            elif kind == 2:
-                del mutant[place:]
-            elif kind == 3:
-                mutant[place:place] = random.bytes(random.randint(1, 9))
-            elif kind == 4:
-                del mutant[place:place + random.randint(1, 9)]
-            elif kind == 5:
-                number = random.choice([0, 1, 3, 28, 2049, 2051, 2**32 - 1])
-                field = 4 * random.randint(0, 4)
-                mutant[field:field + 4] = struct.pack(">I", int(number))
+        for _ in range(random.randint(1, 3)):
+            place = random.randint(0, 24 if random.rand() < 0.4
+                                   else len(mutant) + 1)
+            end = place + random.choice([0, 1, 2, len(mutant)], p=[
+                0.2, 0.5, 0.2, 0.1])
+            mutant[place:end] = random.bytes(random.randint(0, 3))
         yield bytes(mutant)
 
 
