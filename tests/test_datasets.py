@@ -58,8 +58,7 @@ def refused(name, folder, load=datasets.load):
 def published(monkeypatch, tmp_path):
     """Two sets, alpha (as `OWN`) and beta, on mirrors in a folder."""
     mirror = tmp_path / "mirror"
-    beta = dict(OWN, **{TRAIN_IMAGES: images(12, seed=2),
-                        TEST_IMAGES: images(2, seed=3)})
+    beta = {TRAIN_IMAGES: images(12, seed=2)}
     table = {}
     for name, files in (("alpha", OWN), ("beta", beta)):
         (mirror / name).mkdir(parents=True)
@@ -139,12 +138,6 @@ def test_files_of_another_set_are_refused(published):
     assert "is a file of beta. Use --dataset beta or another" in text
 
 
-def test_file_that_two_sets_share_belongs_to_both(published):
-    first = datasets.load("alpha", str(published / "alpha"))
-    second = datasets.load("beta", str(published / "beta"))
-    np.testing.assert_array_equal(first.train_labels, second.train_labels)
-
-
 def test_missing_folder_is_made_and_filled(published, tmp_path):
     data = datasets.load("alpha", str(tmp_path / "new" / "data"))
     assert data.test_labels.tolist() == [3, 3]
@@ -162,13 +155,6 @@ def test_for_the_test_only_the_test_files_are_downloaded(folder, published):
     assert found.tolist() == [3, 3]
     assert sorted(listing(folder)) == [TEST_IMAGES + ".gz",
                                        TEST_LABELS + ".gz"]
-
-
-def test_for_the_test_digits_are_not_written(tmp_path):
-    pytest.importorskip("sklearn")
-    pixels, classes = datasets.load_test("digits", str(tmp_path / "none"))
-    assert pixels.shape == (359, 28, 28, 1) and len(classes) == 359
-    assert os.listdir(str(tmp_path)) == []
 
 
 def test_given_mirrors_come_first(folder, published, monkeypatch):

@@ -160,14 +160,14 @@ def _complete(name, folder, mirrors, files):
                             ", ".join(sorted(DATASETS)), name))
     foreign = []
     for path in _copies(folder, *FILES):
-        sets = _published_in(path)
-        if not sets:
+        published = _published_in(path)
+        if published is None:
             foreign.append(os.path.basename(path))
-        elif name not in sets:
+        elif published != name:
             raise UserError(
                 "--dataset {} needs a folder of its own; {!r} is a file of "
                 "{}. Use --dataset {} or another --data_url.".format(
-                    name, path, sets[0], sets[0]))
+                    name, path, published, published))
     if foreign and name == "digits":
         raise UserError(
             "--dataset digits writes its own files, and {!r} holds something "
@@ -196,19 +196,18 @@ def _complete(name, folder, mirrors, files):
 
 
 def _published_in(path):
-    """The names of the data sets that publish exactly this file."""
-    sizes = {size for source in DATASETS.values()
-             for _, size in source.files.values()}
+    """The name of the data set that publishes exactly this file, or None."""
+    names = {entry: name for name, source in DATASETS.items()
+             for entry in source.files.values()}
     try:
         size = os.path.getsize(path)
-        if size not in sizes:           # not worth reading for its hash
-            return []
-        with open(path, "rb") as file:
-            entry = hashlib.sha256(file.read()).hexdigest(), size
+        if size in {size for _, size in names}:        # else not worth reading
+            with open(path, "rb") as file:
+                return names.get((hashlib.sha256(file.read()).hexdigest(),
+                                  size))
     except OSError:                                    # the reader will tell
-        return []
-    return [name for name, source in sorted(DATASETS.items())
-            if entry in source.files.values()]
+        pass
+    return None
 
 
 def _download(name, folder, missing, mirrors):
