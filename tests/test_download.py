@@ -45,6 +45,7 @@ def drip(handler):
 
 def stall(handler):
     content(b"x", len(CONTENT))(handler)
+    handler.connection.settimeout(3)
     handler.rfile.read(1)               # until the client goes away
 
 

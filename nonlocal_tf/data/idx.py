@@ -56,7 +56,7 @@ def write_idx(path, array):
       UserError: the file cannot be written.
     """
     shape = array.shape[:3]
-    header = np.array((_LABELS - 1 + len(shape),) + shape, ">u4")
+    header = np.array((0x800 + len(shape),) + shape, ">u4")
     try:
         with replacing(path) as file:
             file.write(header.tobytes() + array.astype(np.uint8).tobytes())
