@@ -96,7 +96,7 @@ def _body(content, magic, sides):
     head = content[:start]
     numbers = struct.unpack(layout, head.ljust(start, b"\0"))
     count = numbers[1]
-    if numbers != (magic, count) + sides or not count or len(head) < start:
+    if numbers != (magic, count) + sides or not count:
         raise ValueError(
             "it begins with {!r}, the numbers {}, in place of {}".format(
                 head, numbers, str((magic, "N >= 1") + sides).replace("'", "")))
