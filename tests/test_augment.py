@@ -33,59 +33,52 @@ def test_every_index_is_changed_in_its_own_way():
     assert len({image.tobytes() for image in found}) == 6
 
 
-def test_nothing_asked_for_is_the_image_itself(monkeypatch):
-    monkeypatch.setattr(augment, "_numbers",
-                        lambda *_: np.zeros(4 + 2 * augment._GRID ** 2))
-    np.testing.assert_array_equal(changed([0, 1, 2]), IMAGES[:3])
+@pytest.fixture
+def moved(monkeypatch):
+    """An image of random pixels moved by chosen numbers; and itself."""
+    def move(**numbers):
+        chosen = np.zeros(4 + 2 * augment._GRID ** 2)
+        for place, value in numbers.items():
+            chosen[["angle", "size", "down", "right"].index(place)] = value
+        monkeypatch.setattr(augment, "_numbers", lambda *_: chosen)
+        image = np.zeros((1, 28, 28, 1), np.uint8)
+        image[0, 4:24, 4:24] = np.random.RandomState(0).randint(
+            0, 256, (20, 20, 1))
+        found = augment.augmented(image, 0, 1, [0])
+        return found[0].astype(int), image[0].astype(int)
+    return move
 
 
-@pytest.mark.parametrize("place, value, expected", [
-    (2, 1.0, lambda image: np.roll(image, 2, 0)),       # down by two pixels
-    (3, -1.0, lambda image: np.roll(image, -2, 1)),     # to the left
-])
-def test_a_shift_is_that_of_numpy(monkeypatch, place, value, expected):
-    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
-    numbers[place] = value
-    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
-    image = np.zeros((1, 28, 28, 1), np.uint8)
-    image[0, 5:20, 6:20, 0] = np.arange(15 * 14).reshape(15, 14)
-    np.testing.assert_array_equal(
-        augment.augmented(image, 0, 1, [0])[0], expected(image[0]))
+@pytest.mark.parametrize("numbers, shift", [
+    (dict(), (0, 0)), (dict(down=1.0), (2, 0)), (dict(right=-1.0), (0, -2))])
+def test_a_shift_is_that_of_numpy(moved, numbers, shift):
+    found, image = moved(**numbers)
+    np.testing.assert_array_equal(found, np.roll(image, shift, (0, 1)))
 
 
-def test_half_a_pixel_is_the_mean_of_two(monkeypatch):
-    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
-    numbers[3] = 0.25                                   # of 2 pixels
-    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
-    image = np.zeros((1, 28, 28, 1), np.uint8)
-    image[0, :, 10] = 100
-    found = augment.augmented(image, 0, 1, [0])[0, 5, 9:13, 0]
-    assert found.tolist() == [0, 50, 50, 0]
+def test_half_a_pixel_is_the_mean_of_two(moved):
+    found, image = moved(right=0.25)                    # of 2 pixels
+    mean = (image + np.roll(image, 1, 1)) / 2
+    np.testing.assert_array_equal(found, np.floor(mean + 0.5))
 
 
-def test_a_quarter_turn_is_that_of_numpy(monkeypatch):
-    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
-    numbers[0] = 1.0
-    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
+def test_a_quarter_turn_is_that_of_numpy(moved, monkeypatch):
     monkeypatch.setattr(augment, "_ANGLE", np.pi / 2)
-    image = np.random.RandomState(0).randint(
-        0, 256, (1, 28, 28, 1)).astype(np.uint8)
-    found = augment.augmented(image, 0, 1, [0])[0]
-    turned = [np.rot90(image[0], turns) for turns in (1, 3)]
-    assert min(np.abs(found.astype(int) - each).max() for each in turned) <= 1
+    found, image = moved(angle=1.0)
+    assert min(np.abs(found - np.rot90(image, turns)).max()
+               for turns in (1, 3)) <= 1
 
 
 def test_digits_stay_what_they_are():
-    """Ink and its centre change little; the mean image is the same digit."""
+    """Ink and its centre change little."""
     images = digits.digits()[0][:200]
-    found = augment.augmented(images, 0, 1, range(200)).astype(float)
-    ink = found.sum((1, 2, 3)) / images.astype(float).sum((1, 2, 3))
-    assert 0.9 < ink.mean() < 1.1 and ink.min() > 0.4 and ink.max() < 1.8
-    rows = np.arange(28)[:, None, None]
-    moved = ((found * rows).sum((1, 2, 3)) / found.sum((1, 2, 3))
-             - (images * rows).sum((1, 2, 3)) / images.astype(float).sum(
-                 (1, 2, 3)))
-    assert np.abs(moved).max() < 4.5
+    found = augment.augmented(images, 0, 1, range(200))
+    (ink, row), (old_ink, old_row) = (
+        (rows.sum(1), rows.dot(np.arange(28)) / rows.sum(1))
+        for rows in (found.sum((2, 3)), images.sum((2, 3))))
+    assert 0.9 < np.mean(ink / old_ink) < 1.1
+    assert 0.4 < np.min(ink / old_ink) and np.max(ink / old_ink) < 1.8
+    assert np.abs(row - old_row).max() < 4.5
 
 
 def test_batches_of_processes_together_are_those_of_one():
@@ -98,13 +91,8 @@ def test_batches_of_processes_together_are_those_of_one():
     np.testing.assert_array_equal(np.concatenate(parts), one)
 
 
-def test_a_run_in_pieces_equals_an_unbroken_one(shallow, tiny_set, tmp_path):
-    whole, _ = run_thin(tiny_set, tmp_path / "whole", epoch=1, augment=True)
-    for steps in (3, 0):
-        result, _ = run_thin(tiny_set, tmp_path / "pieces", epoch=1,
-                             augment=True, max_steps=steps)
-    plain, _ = run_thin(tiny_set, tmp_path / "plain", epoch=1)
-    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
-        whole.checkpoint)
-    assert checkpoint_bytes(plain.checkpoint) != checkpoint_bytes(
-        whole.checkpoint)
+def test_the_flag_changes_what_is_learnt(shallow, tiny_set, tmp_path):
+    with_it, without = (checkpoint_bytes(run_thin(
+        tiny_set, tmp_path / str(augment), epoch=1, augment=augment,
+        max_steps=2)[0].checkpoint) for augment in (True, False))
+    assert with_it != without

@@ -3,10 +3,9 @@
 import hashlib
 import http.server
 import os
-import socket
 import threading
-import time
 import types
+from time import sleep
 
 import pytest
 
@@ -15,13 +14,6 @@ from nonlocal_tf.errors import UserError
 
 CONTENT = bytes(bytearray(range(256))) * 700           # 179,200 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-def good(handler):
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(CONTENT)))
-    handler.end_headers()
-    handler.wfile.write(CONTENT)
 
 
 def status(code):
@@ -38,17 +30,23 @@ def content(body, length=None):
     return answer
 
 
+good = content(CONTENT, len(CONTENT))
+cut = content(CONTENT[:5000], len(CONTENT))
+reversed_content = content(CONTENT[::-1], len(CONTENT))
+
+
 def drip(handler):
     """A byte at a time, each well before a read would time out."""
     content(b"", len(CONTENT))(handler)
     for _ in range(200):
         handler.wfile.write(b"x")
-        time.sleep(0.02)
+        sleep(0.02)
 
 
 def stall(handler):
     content(b"x", len(CONTENT))(handler)
-    time.sleep(0.4)
+    handler.connection.settimeout(3)
+    handler.rfile.read(1)               # until the client goes away
 
 
 @pytest.fixture
@@ -56,8 +54,8 @@ def server(monkeypatch):
     """A mirror; `answers[folder]` is a list of answers, the last repeated."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    monkeypatch.setattr(download, "RETRY_DELAYS", (0, 0))
-    answers, requests = {}, []
+    answers, requests, pauses = {}, [], []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):                              # noqa: N802
@@ -78,7 +76,7 @@ def server(monkeypatch):
     thread.start()
     yield types.SimpleNamespace(
         url="http://127.0.0.1:{}/".format(httpd.server_port),
-        answers=answers, requests=requests)
+        answers=answers, requests=requests, pauses=pauses)
     httpd.shutdown()
     httpd.server_close()
     thread.join()
@@ -86,139 +84,69 @@ def server(monkeypatch):
 
 @pytest.fixture
 def fetch(server, tmp_path):
-    """Fetches from mirrors that are named by their answers, in order."""
+    """Fetches from mirrors that are named by their answers, in order.
+
+    The last one's address lacks its last slash.
+    """
     def run(*mirrors):
-        names = []
-        for place, answers in enumerate(mirrors):
-            names.append("m{}".format(place))
-            server.answers[names[-1]] = list(answers)
-        return download.fetch(
+        names = ["m{}".format(place) for place in range(len(mirrors))]
+        server.answers.update(zip(names, map(list, mirrors)))
+        download.fetch(
             "file.gz", SHA256, len(CONTENT),
-            [server.url + name + "/" for name in names], str(tmp_path))
+            (server.url + ("/ " + server.url).join(names)).split(" "),
+            str(tmp_path))
     return run
 
 
-def refused(fetch, tmp_path, *mirrors):
-    """The reasons, where no mirror is good; nothing may be left behind."""
-    with pytest.raises(download.DownloadError) as caught:
-        fetch(*mirrors)
-    assert os.listdir(str(tmp_path)) == []
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_file_arrives_whole_and_alone(fetch, tmp_path):
-    path = fetch([good])
-    assert path == str(tmp_path / "file.gz")
+@pytest.mark.parametrize("mirrors, asked", [
+    ([[good]], "0"),
+    ([[content(CONTENT)]], "0"),                       # of unknown length
+    ([[good], [good]], "0"),
+    ([[status(404)], [good]], "01"),
+    ([[reversed_content], [good]], "01"),
+    ([[status(503), status(503), good]], "000"),       # busy
+    ([[cut, good]], "00")])
+def test_file_arrives_whole_and_alone_from_the_first_that_has_it(
+        fetch, server, tmp_path, mirrors, asked):
+    fetch(*mirrors)
     assert (tmp_path / "file.gz").read_bytes() == CONTENT
     assert os.listdir(str(tmp_path)) == ["file.gz"]
+    assert server.requests == ["/m{}/file.gz".format(m) for m in asked]
 
 
-def test_mirror_may_lack_its_last_slash(server, tmp_path):
-    server.answers["m"] = [good]
-    download.fetch("file.gz", SHA256, len(CONTENT), [server.url + "m"],
-                   str(tmp_path))
-    assert server.requests == ["/m/file.gz"]
-
-
-def test_length_may_be_unknown(fetch, tmp_path):
-    fetch([content(CONTENT)])
-    assert (tmp_path / "file.gz").read_bytes() == CONTENT
-
-
-def test_missing_file_sends_to_the_next_mirror_at_once(fetch, server):
-    fetch([status(404)], [good])
-    assert server.requests == ["/m0/file.gz", "/m1/file.gz"]
-
-
-def test_busy_mirror_is_asked_again(fetch, server):
-    fetch([status(503), status(503), good])
-    assert server.requests == ["/m0/file.gz"] * 3
-
-
-def test_mirror_is_asked_three_times_at_most(fetch, server, tmp_path):
-    assert "503" in refused(fetch, tmp_path, [status(503)])
-    assert len(server.requests) == 3
-
-
-def test_pauses_lie_between_the_attempts(fetch, tmp_path, monkeypatch):
-    pauses = []
-    monkeypatch.setattr(download, "RETRY_DELAYS", (1.0, 4.0))
-    monkeypatch.setattr(
-        download, "time", types.SimpleNamespace(
-            sleep=pauses.append, monotonic=time.monotonic))
-    refused(fetch, tmp_path, [status(503)])
-    assert pauses == [1.0, 4.0]
-
-
-def test_dropped_connection_is_tried_again(fetch, tmp_path):
-    fetch([content(CONTENT[:5000], len(CONTENT)), good])
-    assert (tmp_path / "file.gz").read_bytes() == CONTENT
-
-
-def test_connection_dropped_each_time_leaves_nothing(fetch, tmp_path):
-    reason = refused(
-        fetch, tmp_path, [content(CONTENT[:5000], len(CONTENT))])
-    assert "5000 of 179200 bytes" in reason
-
-
-def test_other_content_of_the_same_size_is_refused(fetch, server, tmp_path):
-    reason = refused(fetch, tmp_path, [content(CONTENT[::-1], len(CONTENT))])
-    assert "SHA-256" in reason and SHA256[:12] in reason
-    assert len(server.requests) == 1
-
-
-def test_other_declared_length_is_refused_at_once(fetch, server, tmp_path):
-    reason = refused(fetch, tmp_path, [content(b"<html>", 6)])
-    assert "6 bytes in place of 179200" in reason
-    assert len(server.requests) == 1
-
-
-def test_endless_answer_is_cut_off(fetch, tmp_path):
-    reason = refused(fetch, tmp_path, [content(CONTENT * 50)])
-    assert "more than 179200 bytes" in reason
-
-
-def test_stalled_mirror_times_out(fetch, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr(download, "RETRY_DELAYS", ())
-    assert "timed out" in refused(fetch, tmp_path, [stall])
-
-
-def test_dripping_mirror_is_given_up(fetch, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3)
-    start = time.monotonic()
-    assert "too slow" in refused(fetch, tmp_path, [drip])
-    assert time.monotonic() - start < 2
-
-
-def test_unreachable_port_gives_its_reason(server, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with pytest.raises(download.DownloadError, match="refused"):
-        download.fetch("file.gz", SHA256, len(CONTENT), [
-            "http://127.0.0.1:{}/".format(port)], str(tmp_path))
-
-
-@pytest.mark.parametrize("mirror", ["nonsense", "http://host:port/", "x://y"])
-def test_mirror_that_is_no_address_gives_its_reason(tmp_path, mirror):
-    with pytest.raises(download.DownloadError, match=mirror):
-        download.fetch("file.gz", SHA256, 9, [mirror], str(tmp_path))
-
-
-def test_every_mirror_is_named_with_its_reason(fetch, server, tmp_path):
-    text = refused(fetch, tmp_path, [status(404)], [status(403)])
-    assert "{}m0/: HTTP status 404".format(server.url) in text
-    assert "{}m1/: HTTP status 403".format(server.url) in text
-
-
-def test_earlier_file_survives_a_failed_download(fetch, tmp_path):
+@pytest.mark.parametrize("answer, attempts, reason", [
+    (status(404), 1, "HTTP Error 404"),
+    (status(503), 3, "HTTP Error 503"),
+    (cut, 3, "the connection ended (5000 of 179200 bytes)"),
+    (reversed_content, 1, "another file: SHA-256"),
+    (content(b"x" * 9999999), 1, "another file: SHA-256"),   # endless
+    (content(b"<html>", 6), 1, "6 bytes in place of 179200"),
+    (stall, 3, "timed out"),
+    (drip, 1, "too slow")])
+def test_mirror_that_fails_leaves_the_earlier_file(
+        fetch, server, tmp_path, monkeypatch, answer, attempts, reason):
+    if answer in (stall, drip):
+        monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3)
     (tmp_path / "file.gz").write_bytes(b"earlier")
-    with pytest.raises(download.DownloadError):
-        fetch([content(CONTENT[::-1], len(CONTENT))])
+    with pytest.raises(download.DownloadError) as caught:
+        fetch([answer])
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+    assert len(server.requests) == attempts
+    assert server.pauses == [1.0, 4.0][:attempts - 1]
     assert (tmp_path / "file.gz").read_bytes() == b"earlier"
     assert os.listdir(str(tmp_path)) == ["file.gz"]
+
+
+@pytest.mark.parametrize("mirror, reason", [
+    ("http://127.0.0.1:9/", "refused"), ("nonsense", "nonsense"),
+    ("http://host:port/", "port"), ("x://y", "unknown url type: x")])
+def test_every_mirror_is_named_with_its_reason(
+        server, tmp_path, mirror, reason):
+    server.answers["m"] = [status(403)]
+    mirrors = [mirror, server.url + "m"]
+    with pytest.raises(download.DownloadError, match=(
+            "{}: .*{}.*; {}: .*403".format(mirror, reason, mirrors[1]))):
+        download.fetch("file.gz", SHA256, 9, mirrors, str(tmp_path))
 
 
 def test_full_disk_is_the_users_error_not_the_mirrors(

@@ -95,10 +95,6 @@ def test_batches(images, labels, batch_size):
         yield batch, batch_labels, valid
 
 
-# pytest would take the imported name for a test.
-test_batches.__test__ = False
-
-
 def _pad(array, size):
     padded = np.zeros((size,) + array.shape[1:], array.dtype)
     padded[:len(array)] = array

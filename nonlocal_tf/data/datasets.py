@@ -40,78 +40,52 @@ class Source(NamedTuple):
     files: dict                                        # name: (SHA-256, bytes)
 
 
+def _files(end, text):
+    """`FILES` with an ending, by a line each of SHA-256 and bytes."""
+    entries = [line.split() for line in text.strip().split("\n")]
+    return {name + end: (sha256, int(size))
+            for name, (sha256, size) in zip(FILES, entries)}
+
+
 DATASETS = {
     "mnist": Source(
         ("https://storage.googleapis.com/cvdf-datasets/mnist/",
          "https://ossci-datasets.s3.amazonaws.com/mnist/"),
-        {"train-images-idx3-ubyte.gz": (
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            9912422),
-         "train-labels-idx1-ubyte.gz": (
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            28881),
-         "t10k-images-idx3-ubyte.gz": (
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            1648877),
-         "t10k-labels-idx1-ubyte.gz": (
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            4542),
-         "train-images-idx3-ubyte": (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            47040016),
-         "train-labels-idx1-ubyte": (
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            60008),
-         "t10k-images-idx3-ubyte": (
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            7840016),
-         "t10k-labels-idx1-ubyte": (
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-            10008)}),
+        dict(_files(".gz", """
+440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609 9912422
+3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c 28881
+8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6 1648877
+f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6 4542
+"""), **_files("", """
+ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db 47040016
+65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5 60008
+0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7 7840016
+ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2 10008
+"""))),
     "fashion_mnist": Source(
         ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
          "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
-        {"train-images-idx3-ubyte.gz": (
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            26421880),
-         "train-labels-idx1-ubyte.gz": (
-            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            29515),
-         "t10k-images-idx3-ubyte.gz": (
-            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            4422102),
-         "t10k-labels-idx1-ubyte.gz": (
-            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            5148)}),
+        _files(".gz", """
+3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84 26421880
+a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845 29515
+346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073 4422102
+67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5 5148
+""")),
     "kmnist": Source(
         ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
-        {"train-images-idx3-ubyte.gz": (
-            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
-            18165135),
-         "train-labels-idx1-ubyte.gz": (
-            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
-            29497),
-         "t10k-images-idx3-ubyte.gz": (
-            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
-            3041136),
-         "t10k-labels-idx1-ubyte.gz": (
-            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
-            5120)}),
+        _files(".gz", """
+51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4 18165135
+e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17 29497
+edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5 3041136
+20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c 5120
+""")),
     # Written plain, so that the bytes are the same whatever the zlib.
-    "digits": Source(
-        (),
-        {"train-images-idx3-ubyte": (
-            "e1e4b843cf9a2739b7ff31562f9c0e73ffa685ce9082f1b68023bc5bb39a62f4",
-            1127408),
-         "train-labels-idx1-ubyte": (
-            "71560d471adb35a3a5428f86d7ec72c4f2debd7157fecd0e0b6ff78042165d1c",
-            1446),
-         "t10k-images-idx3-ubyte": (
-            "6b10e8bac6ac993f4de1521aebbfac98c7fd1fdb86fe75f87cf30be87268b0d9",
-            281472),
-         "t10k-labels-idx1-ubyte": (
-            "8187a0c333056b945d5e57b858419afad4c7580e1847b995ce3a721853824888",
-            367)}),
+    "digits": Source((), _files("", """
+e1e4b843cf9a2739b7ff31562f9c0e73ffa685ce9082f1b68023bc5bb39a62f4 1127408
+71560d471adb35a3a5428f86d7ec72c4f2debd7157fecd0e0b6ff78042165d1c 1446
+6b10e8bac6ac993f4de1521aebbfac98c7fd1fdb86fe75f87cf30be87268b0d9 281472
+8187a0c333056b945d5e57b858419afad4c7580e1847b995ce3a721853824888 367
+""")),
 }
 
 
@@ -132,17 +106,9 @@ def load(name, folder, mirrors=()):
     Raises:
       UserError: one line: required, received, what to do.
     """
-    _check_name(name)
-    foreign = _check_origin(name, folder)
-    missing = [file for file in FILES if not _copies(folder, file)]
-    if name == "digits":
-        dataset = _load_digits(folder, missing)
-    else:
-        if missing and foreign:
-            raise _mixture(name, folder, missing, foreign)
-        if missing:
-            _download(name, folder, missing, mirrors)
-        dataset = _read(folder)
+    _complete(name, folder, mirrors, FILES)
+    dataset = Dataset(*_read_pair(folder, *FILES[:2]),
+                      *_read_pair(folder, *FILES[2:]))
     absent = np.setdiff1d(np.arange(idx.CLASSES), dataset.train_labels)
     if absent.size:
         raise UserError(
@@ -159,16 +125,10 @@ def load_test(name, folder, mirrors=()):
     The two test files are enough, and only they are downloaded; those of
     digits are not written.
     """
-    _check_name(name)
-    foreign = _check_origin(name, folder)
-    missing = [file for file in FILES[2:] if not _copies(folder, file)]
-    if name == "digits" and len(missing) == 2:
+    if name == "digits" and not _copies(folder, *FILES[2:]):
         return digits.digits()[2:]
-    if missing and foreign:
-        raise _mixture(name, folder, missing, foreign)
-    if missing:
-        _download(name, folder, missing, mirrors)
-    return _read_part(folder, *FILES[2:])
+    _complete(name, folder, mirrors, FILES[2:])
+    return _read_pair(folder, *FILES[2:])
 
 
 def fingerprint(dataset):
@@ -185,67 +145,69 @@ def fingerprint(dataset):
     return "{:08x}".format(crc & 0xffffffff)
 
 
-def _check_name(name):
+def _copies(folder, *files):
+    """The paths under which `folder` has the files, each plain and as .gz."""
+    paths = [os.path.join(folder, file + end)
+             for file in files for end in ("", ".gz")]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def _complete(name, folder, mirrors, files):
+    """Gets the missing ones of `files`, unless `folder` holds another set."""
     if name not in DATASETS:
         raise UserError("--dataset must be one of {}; it is {!r}. For a set "
                         "of your own take mnist and --data_url.".format(
                             ", ".join(sorted(DATASETS)), name))
-
-
-def _copies(folder, file):
-    """The paths under which `folder` has `file`: none, one or two."""
-    paths = [os.path.join(folder, file + end) for end in ("", ".gz")]
-    return [path for path in paths if os.path.lexists(path)]
-
-
-def _check_origin(name, folder):
-    """The names of the files in `folder` that are not published ones of `name`.
-
-    Raises:
-      UserError: one is a published file of another data set.
-    """
     foreign = []
-    for path in (path for file in FILES for path in _copies(folder, file)):
-        sets = _published_in(path)
-        if sets and name not in sets:
+    for path in _copies(folder, *FILES):
+        published = _published_in(path)
+        if published is None:
+            foreign.append(os.path.basename(path))
+        elif published != name:
             raise UserError(
                 "--dataset {} needs a folder of its own; {!r} is a file of "
                 "{}. Use --dataset {} or another --data_url.".format(
-                    name, path, sets[0], sets[0]))
-        if not sets:
-            foreign.append(os.path.basename(path))
-    if foreign and name != "digits":
+                    name, path, published, published))
+    if foreign and name == "digits":
+        raise UserError(
+            "--dataset digits writes its own files, and {!r} holds something "
+            "else: {}. Name another folder with --data_url.".format(
+                folder, ", ".join(foreign)))
+    if foreign:
         logging.info(
             "%s in %r: not the published files of %s byte for byte, used as "
             "they are", ", ".join(foreign), folder, name)
-    return foreign
+    missing = [file for file in files if not _copies(folder, file)]
+    if missing and foreign:
+        raise UserError(
+            "{!r} must hold all four files of one set; missing: {}; not the "
+            "published ones of {}, so that downloads would not fit them: {}. "
+            "Add the missing files of the same set, or name an empty "
+            "folder.".format(
+                folder, ", ".join(missing), name, ", ".join(foreign)))
+    if missing and name == "digits":
+        make_folder(folder, "--data_url")
+        logging.info("Writing scikit-learn's digits to %r", folder)
+        arrays = dict(zip(FILES, digits.digits()))
+        for file in missing:
+            idx.write_idx(os.path.join(folder, file), arrays[file])
+    elif missing:
+        _download(name, folder, missing, mirrors)
 
 
 def _published_in(path):
-    """The names of the data sets that publish exactly this file."""
-    entries = [(name, entry) for name, source in sorted(DATASETS.items())
-               for entry in source.files.values()]
-    # Only a file of a known size is worth reading for its hash.
-    if not (os.path.isfile(path) and os.path.getsize(path) in (
-            size for _, (_, size) in entries)):
-        return []
-    digest = hashlib.sha256()
+    """The name of the data set that publishes exactly this file, or None."""
+    names = {entry: name for name, source in DATASETS.items()
+             for entry in source.files.values()}
     try:
-        with open(path, "rb") as file:
-            for chunk in iter(lambda: file.read(1 << 20), b""):
-                digest.update(chunk)
+        size = os.path.getsize(path)
+        if size in {size for _, size in names}:        # else not worth reading
+            with open(path, "rb") as file:
+                return names.get((hashlib.sha256(file.read()).hexdigest(),
+                                  size))
     except OSError:                                    # the reader will tell
-        return []
-    return [name for name, (sha256, _) in entries
-            if sha256 == digest.hexdigest()]
-
-
-def _mixture(name, folder, missing, foreign):
-    return UserError(
-        "{!r} must hold all four files of one set; missing: {}; not the "
-        "published ones of {}, so that downloads would not fit them: {}. Add "
-        "the missing files of the same set, or name an empty folder.".format(
-            folder, ", ".join(missing), name, ", ".join(foreign)))
+        pass
+    return None
 
 
 def _download(name, folder, missing, mirrors):
@@ -255,12 +217,11 @@ def _download(name, folder, missing, mirrors):
     source = DATASETS[name]
     for place, file in enumerate(missing):
         packed = file + ".gz"
-        sha256, size = source.files[packed]
         try:
-            download.fetch(packed, sha256, size,
+            download.fetch(packed, *source.files[packed],
                            tuple(mirrors) + source.mirrors, folder)
         except download.DownloadError as error:
-            if not existed and not os.listdir(folder):
+            if not (existed or os.listdir(folder)):
                 os.rmdir(folder)
             raise UserError(
                 "{!r} must hold files of {}; missing: {}; and no mirror gave "
@@ -270,45 +231,24 @@ def _download(name, folder, missing, mirrors):
                     each + ".gz" for each in missing[place:]), packed, error))
 
 
-def _read(folder):
-    """Reads the four files."""
-    return Dataset(*(_read_part(folder, *FILES[:2])
-                     + _read_part(folder, *FILES[2:])))
+def _read_pair(folder, images_file, labels_file):
+    images = _read(folder, images_file, idx.read_images)
+    labels = _read(folder, labels_file, idx.read_labels)
+    if len(images) != len(labels):
+        raise UserError(
+            "Each image needs one label; in {!r} {} holds {} images, {} {} "
+            "labels. Put two files of the same set there, or delete both so "
+            "that they are downloaded or made again.".format(
+                folder, images_file, len(images), labels_file, len(labels)))
+    return images, labels
 
 
-def _read_part(folder, images, labels):
-    """Reads the images and the labels; copies of one file must agree."""
-    image_paths, label_paths = _copies(folder, images), _copies(folder, labels)
-    first = idx.read_pair(image_paths[0], label_paths[0])
-    for path in image_paths[1:]:
-        _check_copy(image_paths[0], first[0], path, idx.read_images(path))
-    for path in label_paths[1:]:
-        _check_copy(label_paths[0], first[1], path, idx.read_labels(path))
-    return first
-
-
-def _check_copy(path, array, other_path, other):
-    if not np.array_equal(array, other):
+def _read(folder, file, read):
+    """A file's array; where it is there plain and as .gz, both must agree."""
+    paths = _copies(folder, file)
+    arrays = [read(path) for path in paths]
+    if not np.array_equal(arrays[0], arrays[-1]):
         raise UserError(
             "{!r} and {!r} must hold the same, and they differ. Delete the "
-            "one that is wrong.".format(path, other_path))
-
-
-def _load_digits(folder, missing):
-    """Writes what is missing; what is there must be the very same."""
-    dataset = Dataset(*digits.digits())
-    for file, array in zip(FILES, dataset):
-        read = idx.read_images if "images" in file else idx.read_labels
-        for path in _copies(folder, file):
-            if not np.array_equal(read(path), array):
-                raise UserError(
-                    "--dataset digits writes its own files, and {!r} holds "
-                    "something else. Name another folder with "
-                    "--data_url.".format(path))
-    if missing:
-        make_folder(folder, "--data_url")
-        logging.info("Writing scikit-learn's digits to %r", folder)
-    for file in missing:
-        idx.write_idx(os.path.join(folder, file),
-                      dataset[FILES.index(file)])
-    return dataset
+            "one that is wrong.".format(*paths))
+    return arrays[0]
