@@ -16,7 +16,7 @@ from support import (
 )
 
 from nonlocal_tf import health
-from nonlocal_tf.architecture import INSTANTIATIONS, TEN_BLOCKS, block_names
+from nonlocal_tf.architecture import INSTANTIATIONS
 from nonlocal_tf.non_local import NonLocalBlock
 
 
