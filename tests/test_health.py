@@ -10,7 +10,6 @@ from support import (
     graph_session,
     random_values,
     records,
-    run_thin,
     set_values,
     tf1,
 )

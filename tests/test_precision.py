@@ -145,15 +145,12 @@ def test_bfloat16_without_onednn_is_refused(monkeypatch):
         precision.check("bfloat16", "CPU")
 
 
-def test_an_npu_has_its_own_flag():
-    with pytest.raises(UserError, match="--precision_mode"):
-        TrainConfig(precision="bfloat16", platform="npu")
-
-
-@pytest.mark.parametrize("settings", [
-    dict(threads=2), dict(loss_scale="8", micro_batch="64")])
-def test_what_an_npu_cannot_do_is_refused(settings):
-    with pytest.raises(UserError, match=list(settings)[-1]):
+@pytest.mark.parametrize("settings, words", [
+    (dict(precision="bfloat16"), "--precision_mode"),
+    (dict(threads=2), "threads"),
+    (dict(micro_batch="64", loss_scale="8"), "micro_batch")])
+def test_what_an_npu_cannot_do_is_refused(settings, words):
+    with pytest.raises(UserError, match=words):
         TrainConfig(platform="npu", **settings)
     TrainConfig(**settings)
 
