@@ -27,11 +27,6 @@ def run(tmp_path, *arguments):
     return code, [json.loads(line) for line in lines]
 
 
-def test_every_row_is_a_setting_of_the_trainer():
-    for settings in ablation.ROWS.values():
-        TrainConfig(**settings)
-
-
 @pytest.mark.parametrize("arguments, words", [
     (["--rows", "12 blocks"], "--rows must be of 0 blocks; 1 block"),
     (["--rows", ";"], "got none"), (["--seeds", "a"], "--seeds"),

@@ -6,7 +6,7 @@ import tensorflow as tf
 from support import graph_session, random_values, set_values, short_names, tf1
 
 from nonlocal_tf.architecture import BLOCKS, DEPTHS, PLACEMENTS, STAGES
-from nonlocal_tf.resnet import ResNet, pad_digits
+from nonlocal_tf.resnet import ResNet
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import make_network
@@ -64,22 +64,6 @@ def test_the_size_is_that_of_the_formula(resnet_size, lengths, inner_ratio):
             assert ResNet(101, PLACEMENTS[101, 10]).parameters() == expected
 
 
-def test_stages_have_the_documented_shapes(shallow):
-    with tf.Graph().as_default() as graph:
-        ResNet(placement={})(
-            tf1.placeholder(tf.uint8, [2, 28, 28, 1]), is_training=False)
-        shapes = {op.name.split("/")[1]: op.outputs[0].shape.as_list()
-                  for op in graph.get_operations()
-                  if op.name.startswith("resnet/") and op.type in (
-                      "Conv2D", "Add", "AddV2")
-                  and len(op.outputs[0].shape.as_list()) == 4}
-    assert shapes["stem"] == [2, 112, 112, 64]
-    assert shapes["res2"] == [2, 56, 56, 256]
-    assert shapes["res3"] == [2, 28, 28, 512]
-    assert shapes["res4"] == [2, 14, 14, 1024]
-    assert shapes["res5"] == [2, 7, 7, 2048]
-
-
 def by_numpy(images, weights, lengths):
     """Logits in inference mode, from arXiv:1603.05027, in float64."""
     def layer(x, norm_name, conv_name, stride=1):
@@ -115,8 +99,8 @@ def conv(x, kernel, stride):
                @ kernel[i, j] for i in range(size) for j in range(size))
 
 
-def test_equals_numpy_and_takes_images_that_are_padded(monkeypatch):
-    """At an odd size, whose maps are odd too."""
+def test_equals_numpy_of_digits_and_of_padded_images(monkeypatch):
+    """At an odd size, whose maps are odd too; the rest is below, right."""
     monkeypatch.setitem(DEPTHS, 50, (2, 1, 1, 1))
     digits = np.random.RandomState(0).randint(
         0, 256, (2, 28, 28, 1)).astype(np.uint8)
@@ -133,15 +117,6 @@ def test_equals_numpy_and_takes_images_that_are_padded(monkeypatch):
     for logits in both:
         np.testing.assert_allclose(
             logits, by_numpy(padded, weights, DEPTHS[50]), rtol=1e-4, atol=1e-4)
-
-
-def test_padding_puts_the_digit_in_the_middle_and_scales_it_to_one():
-    digit = np.full((1, 28, 28, 1), 255, np.uint8)
-    expected = np.pad(np.ones((1, 28, 28, 1), np.float32),
-                      [(0, 0), (1, 2), (1, 2), (0, 0)], "constant")
-    with graph_session() as session:
-        padded = session.run(pad_digits(tf.constant(digit), 31))
-    np.testing.assert_array_equal(padded, expected)
 
 
 @pytest.mark.parametrize("settings, message", [
