@@ -1,14 +1,16 @@
 """benchmarks.ablation: rows, what a line holds, what is not trained twice."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support import THIN
+from support import THIN, records
 
 from benchmarks import ablation, pairs
 from nonlocal_tf.data import digits
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training import loop
 from nonlocal_tf.training.config import TrainConfig
 
 
@@ -25,11 +27,6 @@ def run(tmp_path, *arguments):
     return code, [json.loads(line) for line in lines]
 
 
-def test_every_row_is_a_setting_of_the_trainer():
-    for settings in ablation.ROWS.values():
-        TrainConfig(**settings)
-
-
 @pytest.mark.parametrize("arguments, words", [
     (["--rows", "12 blocks"], "--rows must be of 0 blocks; 1 block"),
     (["--rows", ";"], "got none"), (["--seeds", "a"], "--seeds"),
@@ -43,32 +40,37 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, arguments, words):
 
 def test_a_run_that_is_done_is_not_made_again(
         shallow, tiny_set, tmp_path, capsys, monkeypatch):
-    command = ["--rows", "0 blocks;paper", "--seeds", "0,1", "--"] + THIN + [
-        "--data_url", tiny_set, "--Epoch", "1", "--non_local", "res4:0"]
-    code, first = run(tmp_path, *command)
-    assert code == 0 and len(first) == 4
-    for record in first:
-        with open(str(tmp_path / "work" / record["folder"]
-                      / "metrics.jsonl")) as file:
-            last = [json.loads(line) for line in file][-1]
-        assert record["test_accuracy"] == last["test_accuracy"]
-        assert len(record["attention"]) == (record["row"] == "paper")
+    command = ["--rows", "0 blocks", "--seeds", "1", "--"] + THIN + [
+        "--data_url", tiny_set, "--Epoch", "1"]
+    code, (record,) = run(tmp_path, *command)
+    assert code == 0 and "Attention in" not in capsys.readouterr().out
+    last = records(tmp_path / "work" / record["folder"], "epoch")[-1]
+    assert record["test_accuracy"] == last["test_accuracy"]
+    assert record["attention"] == last["attention"] == []
     monkeypatch.setattr(ablation, "_train", None)
-    capsys.readouterr()
-    assert run(tmp_path, *command) == (0, first)
+    assert run(tmp_path, *command) == (0, [record])
+
+
+def test_a_row_has_means_over_seeds_and_the_extremes(
+        tiny_set, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ablation, "_train", lambda config: (0, {
+        "test_accuracy": (0.5, 0.75)[config.seed], "attention": [{
+            "entropy": (0.25, 0.5)[config.seed], "query_dependence": None,
+            "largest_score": (3, 7)[config.seed]}]}))
+    run(tmp_path, "--rows", "paper", "--seeds", "0,1", "--", "--data_url",
+        tiny_set)
     said = capsys.readouterr().out
-    rates = [100 * record["test_accuracy"] for record in first
-             if record["row"] == "paper"]
-    assert "paper                {:6.2f} % [{:.2f}..{:.2f}]".format(
-        np.mean(rates), min(rates), max(rates)) in said
-    assert "largest score" in said
+    assert "paper                 62.50 % [50.00..75.00]\n" in said
+    assert "entropy: 0.38\n" in said and "dependence: -\n" in said
+    assert "largest score: 7\n" in said
 
 
-def test_a_run_without_a_whole_epoch_is_refused(
-        shallow, tiny_set, tmp_path, capsys):
-    assert run(tmp_path, "--rows", "0 blocks", "--seeds", "0", "--", *THIN,
-               "--data_url", tiny_set, "--max_steps", "1") == (2, [])
-    assert "leave --max_steps out" in capsys.readouterr().err
+def test_a_run_without_a_whole_epoch_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "epoch"}\n')
+    monkeypatch.setattr(
+        loop, "train", lambda config: SimpleNamespace(exit_code=0))
+    with pytest.raises(UserError, match="leave --max_steps out"):
+        ablation._train(SimpleNamespace(train_url=str(tmp_path)))
 
 
 def test_no_position_of_the_shallow_network_sees_both_digits():
@@ -105,8 +107,10 @@ def _class(classes, half):
     return label
 
 
-def test_the_shallow_network_learns_and_has_a_block_where_asked(tmp_path):
+def test_the_shallow_network_has_a_block_where_asked(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
+    monkeypatch.setattr(pairs, "_STEPS", 2)
+    monkeypatch.setattr(pairs, "_TEST_PAIRS", 6)
     for settings, blocks in ((dict(non_local="0"), 0), (dict(
             instantiation="gaussian"), 1)):
         code, figures = pairs.train(TrainConfig(

@@ -9,7 +9,7 @@ from nonlocal_tf.layers import BatchNorm, Conv, Dense, warm_up_momentum
 
 
 @pytest.mark.parametrize("size, kernel, stride", [
-    (6, 3, 2), (7, 3, 2), (6, 7, 2), (5, 1, 2), (5, 3, 1)])
+    (6, 3, 2), (7, 3, 2), (6, 7, 2), (5, 1, 2)])
 def test_conv_pads_evenly(size, kernel, stride):
     random = np.random.RandomState(0)
     x = random.randn(1, size, size, 1).astype(np.float32)
@@ -37,33 +37,22 @@ def test_dense_is_a_product_and_a_bias():
     np.testing.assert_array_equal(y, [[19, 32, 45]])
 
 
-def batch_norm_step(x, momentum):
-    """Output and moving statistics after one training step."""
+@pytest.mark.parametrize("momentum", [0.75, lambda: tf.constant(0.75)])
+def test_batch_norm_trains_on_the_batch_and_moves_its_statistics(momentum):
+    x = np.random.RandomState(0).randn(3, 4, 5, 2).astype(np.float32) * 2 + 1
     with graph_session() as session:
         norm = BatchNorm(2, momentum=momentum)
         y = norm(tf.constant(x), is_training=True)
         session.run(tf1.global_variables_initializer())
-        updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
-        y, _ = session.run([y, updates])
-        return [y] + session.run([norm.moving_mean, norm.moving_variance])
-
-
-def test_batch_norm_trains_on_the_batch_and_moves_its_statistics():
-    x = np.random.RandomState(0).randn(3, 4, 5, 2).astype(np.float32) * 2 + 1
-    y, mean, variance = batch_norm_step(x, 0.75)
+        y, _ = session.run(
+            [y, tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)])
+        mean, variance = session.run([norm.moving_mean, norm.moving_variance])
     axes = (0, 1, 2)
     np.testing.assert_allclose(
         y, (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-5), atol=1e-4)
     np.testing.assert_allclose(mean, 0.25 * x.mean(axes), atol=1e-5)
     np.testing.assert_allclose(
         variance, 0.75 + 0.25 * x.var(axes, ddof=1), atol=1e-5)
-
-
-@pytest.mark.parametrize("momentum", [0.75, lambda: tf.constant(0.75)])
-def test_momentum_may_be_a_number_or_a_function(momentum):
-    x = np.random.RandomState(0).randn(3, 4, 5, 2).astype(np.float32)
-    np.testing.assert_allclose(
-        batch_norm_step(x, momentum)[1], 0.25 * x.mean((0, 1, 2)), atol=1e-5)
 
 
 def test_batch_norm_infers_from_the_moving_statistics():
@@ -78,14 +67,8 @@ def test_batch_norm_infers_from_the_moving_statistics():
     np.testing.assert_allclose(y, expected * [2, 3] + [1, -1], atol=1e-5)
 
 
-def test_whether_it_trains_must_be_said():
-    with tf.Graph().as_default():
-        with pytest.raises(TypeError, match="is_training"):
-            BatchNorm(2)(tf.zeros([1, 2, 2, 2]))
-
-
 @pytest.mark.parametrize("step, expected", [
-    (0, 0.1), (8, 0.5), (88, 89 / 98), (890, 0.99), (10 ** 6, 0.99)])
+    (0, 0.1), (8, 0.5), (10 ** 6, 0.99)])
 def test_momentum_warms_up(step, expected):
     with graph_session() as session:
         momentum = session.run(warm_up_momentum(tf.constant(step, tf.int64)))

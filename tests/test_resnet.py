@@ -5,15 +5,15 @@ import pytest
 import tensorflow as tf
 from support import graph_session, random_values, set_values, short_names, tf1
 
-from nonlocal_tf.architecture import BLOCKS, PLACEMENTS
-from nonlocal_tf.resnet import ResNet, pad_digits
+from nonlocal_tf.architecture import BLOCKS, DEPTHS, PLACEMENTS, STAGES
+from nonlocal_tf.resnet import ResNet
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import make_network
 
 
-def count_by_formula(lengths, blocks, inner_ratio):
-    """Trainable parameters, from the layers' widths alone."""
+def count_by_formula(lengths, inner_ratio):
+    """Trainable parameters with ten blocks, from the layers' widths alone."""
     total = 7 * 7 * 1 * 64                                  # stem
     channels = 64
     for stage, (length, width) in enumerate(
@@ -27,97 +27,96 @@ def count_by_formula(lengths, blocks, inner_ratio):
                 total += 2 * channels + channels * out      # shortcut
             channels = out
         inner = int(channels * inner_ratio)
-        total += blocks[stage] * (
+        total += (0, 4, 6, 0)[stage] * (
             3 * (channels * inner + inner)                  # theta, phi, g
             + inner * channels + channels                   # out
             + 2 * channels)                                 # its norm
     return total + 2 * channels + channels * 10 + 10        # norm, dense
 
 
-def test_the_default_block_has_a_batch_norm_of_x_more():
-    """2 C a block: 512 channels in res3, 1024 in res4."""
+def test_resnet_50_with_ten_blocks_has_the_known_size():
+    """The default's second norm is 2 C a block: 512 of res3, 1024 of res4.
+
+    Biases are those of the blocks' four convolutions and of dense.
+    """
+    assert count_by_formula((3, 4, 6, 3), 0.5) == 38235210
     config = TrainConfig()
     with tf.Graph().as_default():
         network = make_network(config)
+        biases = [name for name in short_names(network)
+                  if name.endswith("/bias")]
     expected = 38235210 + 2 * (4 * 512 + 6 * 1024)
     assert network.parameters() == need.parameters(config) == expected
+    assert len(biases) == 10 * 4 + 1
+    assert all("non_local" in name or name == "dense/bias" for name in biases)
 
 
-def trainable_count(**settings):
-    with tf.Graph().as_default():
-        return sum(int(np.prod(variable.shape.as_list()))
-                   for variable in ResNet(**settings).trainable_variables)
+@pytest.mark.parametrize("resnet_size, lengths, inner_ratio", [
+    (50, (3, 4, 6, 3), 1.0), (101, (3, 4, 23, 3), 0.5),
+    (152, (3, 8, 36, 3), 0.5)])
+def test_the_size_is_that_of_the_formula(resnet_size, lengths, inner_ratio):
+    expected = count_by_formula(lengths, inner_ratio)
+    assert need.parameters(TrainConfig(
+        resnet_size=resnet_size, inner_ratio=inner_ratio, block="paper")
+    ) == expected
+    if resnet_size == 101:
+        with tf.Graph().as_default():
+            assert ResNet(101, PLACEMENTS[101, 10]).parameters() == expected
 
 
-@pytest.mark.parametrize("inner_ratio, expected", [
-    (0.5, 38235210), (1.0, 52927562)])
-def test_resnet_50_with_ten_blocks_has_the_known_size(inner_ratio, expected):
-    assert count_by_formula((3, 4, 6, 3), (0, 4, 6, 0), inner_ratio) == expected
-    assert trainable_count(inner_ratio=inner_ratio) == expected
+def by_numpy(images, weights, lengths):
+    """Logits in inference mode, from arXiv:1603.05027, in float64."""
+    def layer(x, norm_name, conv_name, stride=1):
+        gamma, beta, mean, variance = (
+            weights["{}/{}".format(norm_name, part)] for part in (
+                "gamma", "beta", "moving_mean", "moving_variance"))
+        x = np.maximum(0, gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta)
+        return x if conv_name is None else conv(
+            x, weights[conv_name + "/kernel"], stride)
+
+    x = conv(images, weights["stem/kernel"], 2)
+    for stage, length in zip(STAGES, lengths):
+        for index in range(length):
+            at = "{}/bottleneck_{}/".format(stage, index)
+            stride = 1 if index else 2
+            shortcut = x if index else layer(
+                x, at + "shortcut_norm", at + "shortcut", 2)
+            for number in (1, 2, 3):
+                x = layer(x, "{}norm{}".format(at, number),
+                          "{}conv{}".format(at, number),
+                          stride if number == 2 else 1)
+            x = x + shortcut
+    x = layer(x, "norm", None).mean((1, 2))
+    return x @ weights["dense/kernel"] + weights["dense/bias"]
 
 
-@pytest.mark.parametrize("resnet_size, lengths", [
-    (101, (3, 4, 23, 3)), (152, (3, 8, 36, 3))])
-def test_deeper_networks_have_the_size_of_the_formula(resnet_size, lengths):
-    placement = PLACEMENTS[resnet_size, 10]
-    assert trainable_count(
-        resnet_size=resnet_size, placement=placement
-    ) == count_by_formula(lengths, (0, 4, 6, 0), 0.5)
+def conv(x, kernel, stride):
+    size = len(kernel)
+    padded = np.pad(x, [(0, 0)] + 2 * [(size // 2,) * 2] + [(0, 0)], "constant")
+    rows, columns = (-(-side // stride) for side in x.shape[1:3])
+    return sum(padded[:, i:i + stride * rows:stride,
+                      j:j + stride * columns:stride][:, :rows, :columns]
+               @ kernel[i, j] for i in range(size) for j in range(size))
 
 
-def test_biases_are_those_of_the_blocks_and_of_dense():
-    with tf.Graph().as_default():
-        names = [name for name in short_names(ResNet())
-                 if name.endswith("/bias")]
-    assert len(names) == 10 * 4 + 1
-    assert all("non_local" in name or name == "dense/bias" for name in names)
-
-
-def test_stages_have_the_documented_shapes():
-    with tf.Graph().as_default() as graph:
-        ResNet()(tf1.placeholder(tf.uint8, [2, 28, 28, 1]), is_training=False)
-        shapes = {op.name.split("/")[1]: op.outputs[0].shape.as_list()
-                  for op in graph.get_operations()
-                  if op.name.startswith("resnet/") and op.type in (
-                      "Conv2D", "Add", "AddV2")
-                  and len(op.outputs[0].shape.as_list()) == 4}
-    assert shapes["stem"] == [2, 112, 112, 64]
-    assert shapes["res2"] == [2, 56, 56, 256]
-    assert shapes["res3"] == [2, 28, 28, 512]
-    assert shapes["res4"] == [2, 14, 14, 1024]
-    assert shapes["res5"] == [2, 7, 7, 2048]
-
-
-@pytest.mark.parametrize("image_size", [28, 29, 33, 56])
-def test_every_image_size_from_28_gives_ten_logits(image_size):
-    with tf.Graph().as_default():
-        network = ResNet(image_size=image_size, base_width=2)
-        logits = network(
-            tf1.placeholder(tf.uint8, [None, 28, 28, 1]), is_training=True)
-        assert logits.shape.as_list() == [None, 10]
-
-
-def test_padding_puts_the_digit_in_the_middle_and_scales_it_to_one():
-    digit = np.full((1, 28, 28, 1), 255, np.uint8)
-    expected = np.pad(np.ones((1, 28, 28, 1), np.float32),
-                      [(0, 0), (1, 2), (1, 2), (0, 0)], "constant")
-    with graph_session() as session:
-        padded = session.run(pad_digits(tf.constant(digit), 31))
-    np.testing.assert_array_equal(padded, expected)
-
-
-def test_an_image_padded_outside_gives_the_same_logits():
+def test_equals_numpy_of_digits_and_of_padded_images(monkeypatch):
+    """At an odd size, whose maps are odd too; the rest is below, right."""
+    monkeypatch.setitem(DEPTHS, 50, (2, 1, 1, 1))
     digits = np.random.RandomState(0).randint(
         0, 256, (2, 28, 28, 1)).astype(np.uint8)
     padded = np.pad(digits / np.float32(255),
-                    [(0, 0), (4, 4), (4, 4), (0, 0)], "constant")
+                    [(0, 0), (4, 5), (4, 5), (0, 0)], "constant")
     with graph_session() as session:
-        network = ResNet(image_size=36, base_width=2)
-        set_values(session, random_values(network.variables, 3))
-        inside = network(tf.constant(digits), is_training=False)
-        outside = network(tf.constant(padded), is_training=False)
-        inside, outside = session.run([inside, outside])
-    np.testing.assert_allclose(inside, outside, atol=1e-5)
+        network = ResNet(placement={}, image_size=37, base_width=2)
+        values = random_values(network.variables, 3)
+        set_values(session, values)
+        weights = {name: values[variable].astype(np.float64)
+                   for name, variable in short_names(network).items()}
+        both = session.run([network(tf.constant(each), is_training=False)
+                            for each in (digits, padded)])
+    for logits in both:
+        np.testing.assert_allclose(
+            logits, by_numpy(padded, weights, DEPTHS[50]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("settings, message", [
@@ -142,18 +141,21 @@ def torch_results(torch, dtype, values, images, trainable, *settings):
 
 
 @pytest.mark.parametrize("is_training, sub_sample, scale, block", [
-    (False, False, False, "paper"), (False, True, True, "paper"),
-    (True, False, False, "paper"), (False, True, False, "pre_norm_cosine"),
-    (True, False, False, "pre_norm_cosine")])
+    (False, True, True, "paper"), (True, False, False, "pre_norm_cosine")])
 def test_logits_and_gradients_equal_pytorch(
-        is_training, sub_sample, scale, block):
+        is_training, sub_sample, scale, block, monkeypatch):
     """As near to PyTorch's float64 as PyTorch's own float32, times 10."""
     torch = pytest.importorskip(
         "torch", reason="PyTorch is not installed: no independent reference")
+    from benchmarks import pytorch_network
+    monkeypatch.setitem(DEPTHS, 50, (1, 2, 1, 1))
+    monkeypatch.setattr(pytorch_network, "LENGTHS", dict(zip(
+        STAGES, DEPTHS[50])))
     images = np.random.RandomState(0).randint(
         0, 256, (4, 28, 28, 1)).astype(np.uint8)
     with graph_session() as session:
-        network = ResNet(image_size=33, base_width=8, sub_sample=sub_sample,
+        network = ResNet(placement={"res3": (0, 1), "res4": (0,)},
+                         image_size=33, base_width=8, sub_sample=sub_sample,
                          scale=scale, **BLOCKS[block])
         values = random_values(network.variables, 4)
         set_values(session, values)
