@@ -19,7 +19,7 @@ import types
 
 from absl import logging
 
-from nonlocal_tf.cloud import client, objects
+from nonlocal_tf.cloud import objects
 from nonlocal_tf.cloud.client import (
     MoxFileNotExistsException,
     MoxFileRespException,
@@ -28,8 +28,6 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.storage import REMOTE, replacing
 
 file = sys.modules[__name__]              # `mox.file.copy` is `mox.copy`
-_SET_AUTH = ("port", "is_secure", "ssl_verify", "path_style",
-             "security_token")
 
 
 class _Place:
@@ -296,19 +294,17 @@ class File:
                 _copy_all([(_Place(self._file.name), self._place)], 1)
 
 
-def set_auth(ak=None, sk=None, server=None, **more):
-    """Sets the connection, before the environment; None: as it is.
-
-    Args:
-      ak, sk: access key and secret key, together; `security_token=` with
-        temporary ones.
-      server, port, is_secure: of the endpoint.
-      ssl_verify: False, or the path of the authorities' certificates.
-      path_style: True for a private cloud: http://endpoint/bucket.
-    """
-    known = {name: more.pop(name) for name in _SET_AUTH if name in more}
-    _name_ignored("set_auth", more)
-    client.override(dict(known, ak=ak, sk=sk, server=server))
+def set_auth(ak=None, sk=None, server=None, port=None, is_secure=None,
+             ssl_verify=None, security_token=None, **ignored):
+    """Sets the connection by the environment's variables; None: as it is."""
+    _name_ignored("set_auth", ignored)
+    for name, value in (
+            ("OBS_ACCESS_KEY_ID", ak), ("OBS_SECRET_ACCESS_KEY", sk),
+            ("OBS_SECURITY_TOKEN", security_token), ("S3_ENDPOINT", (
+                "{}:{}".format(server, port) if port else server)),
+            ("S3_USE_HTTPS", is_secure), ("S3_VERIFY_SSL", ssl_verify)):
+        if value is not None:
+            os.environ[name] = str(value)
 
 
 def shift(*_):

@@ -50,7 +50,6 @@ def use(monkeypatch):
                 **more)))
     monkeypatch.setattr(client, "RETRY_SECONDS", 0.005)
     monkeypatch.setattr(client, "RETRY_CAP_SECONDS", 0.02)
-    monkeypatch.setattr(client, "_overrides", {})
     return use
 
 

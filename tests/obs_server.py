@@ -272,10 +272,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _mismatch(self, body):
         """The code of the error, or None where what came is what was sent."""
-        md5 = self.headers.get("Content-MD5")
-        if self.headers["x-amz-content-sha256"] not in (
-                "UNSIGNED-PAYLOAD", hashlib.sha256(body).hexdigest()) or (
-                md5 and base64.b64decode(md5) != hashlib.md5(body).digest()):
+        if self.command == "PUT" and body and base64.b64decode(
+                self.headers.get("Content-MD5", "")) != hashlib.md5(
+                    body).digest() or (
+                self.headers["x-amz-content-sha256"] not in (
+                    "UNSIGNED-PAYLOAD", hashlib.sha256(body).hexdigest())):
             return "BadDigest"
         return None
 

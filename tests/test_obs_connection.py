@@ -23,10 +23,13 @@ pytest_plugins = ["obs_fixtures"]
 # Settings.
 
 def test_set_auth_goes_before_the_environment(server, bucket, use):
-    use(server, OBS_ACCESS_KEY_ID="AKUNKNOWN0123456789")
-    mox.file.set_auth(ak=server.access_key, sk=server.secret_key)
+    use(server, OBS_ACCESS_KEY_ID="AKUNKNOWN0123456789", S3_ENDPOINT="x.test",
+        S3_USE_HTTPS="1", OBS_SECURITY_TOKEN="")
+    mox.file.set_auth(ak=server.access_key, sk=server.secret_key,
+                      server="obs.test", port=server.port, is_secure=False,
+                      security_token="TOKEN")
     mox.file.write(bucket.url + "/a", "text")
-    assert bucket.get("a") == b"text"
+    assert bucket.get("a") == b"text" and server.tokens[-1] == "TOKEN"
 
 
 @pytest.mark.parametrize("names", [
@@ -57,7 +60,7 @@ def test_missing_boto3_is_asked_for(server, use, monkeypatch):
 
 def test_region_gives_the_endpoint(use):
     made = client.Client({"S3_REGION": "cn-north-4", "ACCESS_KEY_ID": "a",
-                          "SECRET_ACCESS_KEY": "b"}, {})
+                          "SECRET_ACCESS_KEY": "b"})
     assert made.s3.meta.endpoint_url == (
         "https://obs.cn-north-4.myhuaweicloud.com")
 

@@ -1,7 +1,7 @@
 """One connection to OBS, on botocore, boto3's core: requests and retries.
 
-Endpoint and keys come from `set_auth`, else from the environment:
-docs/modelarts.md. Which of its variables moxing reads beside S3_* is uncertain.
+Endpoint and keys come from the environment: docs/modelarts.md. Which of its
+variables moxing reads beside S3_* is uncertain.
 """
 
 import http.client
@@ -49,7 +49,6 @@ _ADVICE = {                               # by code, else by status
 _AGAIN = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch",
           "OperationAborted")
 _lock = threading.Lock()
-_overrides = {}                           # of set_auth
 _current = (None, None)                   # what it was made from, the client
 
 
@@ -78,24 +77,17 @@ class StoppedError(Exception):
 
 
 def connect():
-    """The client for the environment and `set_auth`, made once.
+    """The client for the environment, made once.
 
     Raises:
       UserError: the endpoint, the keys or boto3 are missing.
     """
     global _current
     with _lock:
-        wanted = tuple(map(os.environ.get, NAMES)), dict(_overrides)
+        wanted = tuple(map(os.environ.get, NAMES))
         if _current[0] != wanted:
-            _current = wanted, Client(os.environ, _overrides)
+            _current = wanted, Client(os.environ)
         return _current[1]
-
-
-def override(settings):
-    """Sets what goes before the environment; None: as before."""
-    with _lock:
-        _overrides.update((name, value) for name, value in settings.items()
-                          if value is not None)
 
 
 class Client:
@@ -107,22 +99,19 @@ class Client:
       mask: takes the credentials out of a text.
     """
 
-    def __init__(self, environment, given):
+    def __init__(self, environment):
         region = environment.get("S3_REGION") or environment.get("REGION")
-        self.endpoint, host = _endpoint(environment, given, region)
-        keys = _keys(environment, given)
+        self.endpoint, host = _endpoint(environment, region)
+        keys = _keys(environment)
         self.mask = Mask(*keys)
-        verify = given.get("ssl_verify")
-        if verify is None:
-            verify = _boolean(environment, "S3_VERIFY_SSL", True)
-        if verify is True:                # SSL_CERT_FILE, or the system's
-            verify = ssl.get_default_verify_paths().cafile or True
+        verify = _boolean(environment, "S3_VERIFY_SSL") and (
+            ssl.get_default_verify_paths().cafile or True)  # SSL_CERT_FILE
         found = re.match(r"obs\.([\w-]+)\.", host)
         is_bare = re.match(r"[\d.]+$|localhost$", host)   # takes no bucket
         self.s3 = _make_s3(
             self.endpoint, keys, verify,
             region or (found.group(1) if found else "region"),
-            "path" if given.get("path_style") or is_bare else "virtual")
+            "path" if is_bare else "virtual")
 
     def what(self, verb, bucket, key=""):
         """VERB obs://bucket/key at https://endpoint, for messages."""
@@ -277,9 +266,9 @@ def _make_s3(endpoint, keys, verify, region, style):
     return s3
 
 
-def _endpoint(environment, given, region):
+def _endpoint(environment, region):
     """(URL, host) of the endpoint."""
-    text = given.get("server") or environment.get("S3_ENDPOINT") or (
+    text = environment.get("S3_ENDPOINT") or (
         region and "obs.{}.myhuaweicloud.com".format(region))
     if not text:
         raise UserError(
@@ -292,22 +281,14 @@ def _endpoint(environment, given, region):
             "if need be; got {}.".format(
                 "one with a user's name" if "@" in text else repr(text)))
     scheme, host, port = match.groups()
-    port = given.get("port") or port
-    if given.get("is_secure") is not None:
-        scheme = "https" if given["is_secure"] else "http"
-    elif not scheme:
-        scheme = "https" if _boolean(
-            environment, "S3_USE_HTTPS", True) else "http"
+    if not scheme:
+        scheme = "https" if _boolean(environment, "S3_USE_HTTPS") else "http"
     return "{}://{}{}".format(
         scheme, host, ":{}".format(port) if port else ""), host
 
 
-def _keys(environment, given):
+def _keys(environment):
     """(access key, secret key, token or None)."""
-    if bool(given.get("ak")) != bool(given.get("sk")):
-        raise UserError("set_auth needs ak and sk, or neither.")
-    if given.get("ak"):
-        return given["ak"], given["sk"], given.get("security_token")
     for names in PAIRS:
         access, secret, token = (
             (environment.get(name) or "").strip() for name in names)
@@ -318,8 +299,8 @@ def _keys(environment, given):
         "OBS_SECRET_ACCESS_KEY (or both names without OBS_, or with AWS_).")
 
 
-def _boolean(environment, name, default):
-    text = (environment.get(name) or "").strip().lower()
-    if text not in ("", "1", "true", "yes", "on", "0", "false", "no", "off"):
+def _boolean(environment, name):
+    text = (environment.get(name) or "1").strip().lower()
+    if text not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
         raise UserError("{} must be 0 or 1; got {!r}.".format(name, text))
-    return text in ("1", "true", "yes", "on") if text else default
+    return text in ("1", "true", "yes", "on")
