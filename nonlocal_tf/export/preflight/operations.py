@@ -24,7 +24,8 @@ class Finding(NamedTuple):
     remedy: str
 
 
-_REFREEZE = "Freeze a graph that is built for inference alone (freeze_pb.py)."
+_REFREEZE = ("Freeze a graph that is built for inference alone "
+             "(docs/bring-your-own-network.md).")
 _FOLD = ("Freeze the variables into constants (freeze_pb.py; "
          "convert_variables_to_constants).")
 
