@@ -184,6 +184,9 @@ EXPECTED = {
                 "import tensorflow")}
 
 
+of_process = memory.of_process          # `result` has another in its place
+
+
 def is_installed(*packages):
     return all(map(importlib.util.find_spec, packages))
 
@@ -254,7 +257,7 @@ def test_a_command_prints_a_table_and_its_ratios_are_of_medians(
 @pytest.mark.slow
 def test_the_peak_of_a_block_is_that_of_a_process_of_its_own():
     """The affinity alone of 1,600 keys and queries is 10 MB."""
-    assert memory.of_process("benchmarks.block", dict(
+    assert of_process("benchmarks.block", dict(
         form="embedded_gaussian", side=40, contender="plain", channels=8,
         inner_channels=4, batch_size=1, threads=1)) > 4 * 1600 ** 2
 
