@@ -154,6 +154,8 @@ def remove(url, recursive=False):
     left as they are, silently, as the documentation says. Nothing to remove is
     an error (uncertain).
     """
+    if _Place(url).is_folder and not exists(url):
+        return
     where, found = _existing(url)
     if not recursive and (found.is_directory or where.is_folder):
         return
@@ -265,6 +267,9 @@ class File:
             raise UserError("File opens for r, rb, w or wb; got {!r}.".format(
                 mode))
         self._place = _Place(name)
+        if mode[0] == "w" and self._place.bucket and self._place.is_folder:
+            raise UserError("{} names a folder; a file to write is wanted. "
+                            "Leave the last slash out.".format(name))
         self._folder = tempfile.TemporaryDirectory(prefix="moxing.")
         path = os.path.join(self._folder.name, "file")
         if mode[0] == "r":

@@ -224,7 +224,7 @@ REJECTED = {
             mean_of([0])(x))), {}, {"batch_norm_training"}),
     "default_is_training": (batch_norm(), {}, {"batch_norm_training"}),
     "no_placeholder": (graph(relu("a", "b"), relu("b", "a")), {}, {
-        "no_placeholder"}),
+        "no_placeholder", "no_output"}),
     "with_default": (graph(
         node("input", "PlaceholderWithDefault", "value", dtype=FLOAT),
         const("value", np.float32(1)), relu()), {}, {"no_placeholder"}),
@@ -367,7 +367,8 @@ def test_bad_graph_is_told(name, tmp_path):
     assert len(expected) > 1 or seen <= expected | {"ai_cpu", "new_attribute"}
     for each in found:
         assert each.reason and each.remedy
-        assert each.node or each.check in ("no_placeholder", "does_not_load")
+        assert each.node or each.check in (
+            "no_placeholder", "no_output", "does_not_load")
     rejected = any(each.level == checks.REJECT for each in found)
     assert rejected == (name in REJECTED)
     if not request:
@@ -432,6 +433,27 @@ def test_clean_graph_keeps_the_functions_that_it_calls(tmp_path):
     (answer,), = predict.predict(
         written, [{"input:0": np.float32([[-1, 2, -3, 4]] * 2)}], ["output"])
     assert answer.tolist() == [[0, 2, 0, 4]] * 2
+
+
+def test_write_makes_no_output_of_what_was_read_for_its_order(tmp_path):
+    checked = node("checked", "CheckNumerics", "input", T=FLOAT)
+    checked.attr["message"].s = b""
+    path, target = tmp_path / "net.pb", tmp_path / "clean.pb"
+    path.write_bytes(graph(placeholder(), checked, node(
+        "output", "Relu", "input", "^checked", T=FLOAT)).SerializeToString())
+    assert preflight.main([str(path), "--write", str(target)]) == 0
+    assert [each.name for each in graphdef.read(str(target)).node] == [
+        "input", "output"]
+
+
+def test_a_cut_behind_a_decoder_has_the_decoders_type():
+    decoder = node("image", "DecodeJpeg", "input")
+    cut = trim.trim(graph(
+        node("input", "Placeholder", dtype=tf.string.as_datatype_enum),
+        decoder, node("output", "Cast", "image")),
+        atc.Request({"image": [8, 8, 3]}, [("output", 0)]))
+    assert graphdef.attribute_type(
+        graphdef.by_name(cut)["image"], "dtype") == tf.uint8.as_datatype_enum
 
 
 def test_an_assertion_is_left_out_by_write(tmp_path, capsys):

@@ -14,6 +14,8 @@ from support import checkpoint_bytes, records, run_thin, tf1, thin_config
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.checkpoint import read_note
+from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -184,6 +186,18 @@ def test_a_checkpoint_of_before_goes_on_as_the_papers_block(
     result, _ = run_thin(tiny_set, tmp_path / "old", **settings)
     assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
         whole.checkpoint)
+
+
+def test_a_note_with_settings_that_are_gone_is_read(finished):
+    path = finished / "Model" / "model.ckpt-16.json"
+    note = json.loads(path.read_text())
+    note["config"].update(xla=False, deterministic=False,
+                          loss_scale="fixed", loss_scale_value=8.0)
+    note["fixed"]["loss_scale"] = "fixed"
+    path.write_text(json.dumps(note))
+    found = read_note(str(finished / "Model" / "model.ckpt-16"), "")
+    assert TrainConfig(**found["config"]).loss_scale == "8"
+    assert found["fixed"]["loss_scale"] == "8"
 
 
 def test_keys_that_an_earlier_version_pooled_otherwise_are_refused(

@@ -179,7 +179,8 @@ class Client:
             "it cannot be reached ({}). Check S3_ENDPOINT, S3_USE_HTTPS and "
             "this machine's way to it; proxies are not used."), RETRIES
         if isinstance(error, (boto.EndpointConnectionError,
-                              boto.ConnectTimeoutError)):
+                              boto.ConnectTimeoutError,
+                              boto.ReadTimeoutError)):  # a minute each
             most = FEW_RETRIES
         elif isinstance(error, boto.SSLError) and re.search(
                 "(?i)certificate|hostname", reason):

@@ -102,8 +102,8 @@ def together(actions, threads, stop):
 
     with concurrent.futures.ThreadPoolExecutor(
             max(1, min(threads, len(actions)))) as pool:
-        futures = [pool.submit(run, action) for action in actions]
         try:
+            futures = [pool.submit(run, action) for action in actions]
             concurrent.futures.wait(futures)
         except BaseException:                          # Ctrl-C
             stop.set()
@@ -116,6 +116,10 @@ def together(actions, threads, stop):
 
 def copy(bucket, key, to_bucket, to_key, stop):
     """Copies an object within the storage, up to 5 GiB."""
+    if head(bucket, key) is None:
+        raise MoxFileNotExistsException(
+            "COPY obs://{}/{}: there is no such object. Check the name."
+            .format(bucket, key))
     connect().call(
         "Copy to", "copy_object", to_bucket, to_key, "CopyObjectResult", stop,
         Key=to_key, CopySource={"Bucket": bucket, "Key": key})

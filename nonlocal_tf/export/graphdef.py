@@ -122,7 +122,17 @@ def _check_sizes(graph_def, path):
         if node.op == "Fill" and node.input:            # as tf.zeros makes
             made = nodes.get(source(node.input[0]))
             array = array_of(made) if made is not None else None
-            sizes.append(0 if array is None else _product(np.ravel(array)))
+            sizes.append(_product(np.ravel(array)) if array is not None
+                         and array.dtype.kind in "iu" else 0)
+        if node.op == "Range" and len(node.input) > 2:
+            start, limit, delta = [
+                None if made is None else array_of(made) for made in (
+                    nodes.get(source(name)) for name in node.input[:3])]
+            if limit is not None and delta is not None and delta.size and (
+                    limit.dtype.kind in "iu" and delta.ravel()[0]):
+                first = 0 if start is None else int(start.ravel()[0])
+                sizes.append(abs(int(limit.ravel()[0]) - first)
+                             // abs(int(delta.ravel()[0])))
         if max(sizes) > _MOST_ELEMENTS:
             raise UserError(
                 "{!r}: {!r} ({}) claims {:,} values, which the file does not "
@@ -192,7 +202,8 @@ def needed(graph_def, outputs, stops=(), control=True):
 def leaves(graph_def):
     """Nodes whose results nobody reads, in the file's order."""
     read_by_others = {
-        source(name) for node in graph_def.node for name in node.input}
+        source(name) for node in graph_def.node if node.op != "NoOp"
+        for name in node.input}
     return [node for node in graph_def.node if node.name not in read_by_others
             and node.op not in ("Const", "Placeholder", "NoOp", "Assert")]
 

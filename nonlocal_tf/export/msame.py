@@ -95,14 +95,17 @@ def rehearse(flags):
     import tensorflow as tf
 
     from nonlocal_tf.export import graphdef, predict
+    from nonlocal_tf.export.preflight import atc, trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     if flags.model.endswith(".om"):
         raise UserError("The rehearsal runs the .pb that atc was given; got "
                         "{!r}.".format(flags.model))
-    graph_def = graphdef.read(flags.model)
+    graph_def = trim.trim(graphdef.read(flags.model), atc.Request(
+        out_nodes=flags.out_nodes and [
+            (graphdef.source(name), None) for name in _asked(flags)]))
+    outputs = _output_names(graph_def, flags)
     inputs = _inputs(graph_def, flags)
     runs, from_folder = _runs(inputs, flags)
-    outputs = _output_names(graph_def, flags)
     _check_output_folder(flags.output)
     try:
         # Python acts on a signal between its own steps: a graph that waits
@@ -256,6 +259,10 @@ def _check_size(each, path):
                     each.dtype.name, each.name, received))
 
 
+def _asked(flags):
+    return [name.strip() for name in flags.out_nodes.strip(";").split(";")]
+
+
 def _output_names(graph_def, flags):
     """Names of the output nodes, in the order of an .om."""
     from nonlocal_tf.export import graphdef
@@ -265,7 +272,7 @@ def _output_names(graph_def, flags):
             raise UserError("{!r} has no output. Name one with --out_nodes."
                             .format(flags.model))
         return leaves
-    names = [name.strip() for name in flags.out_nodes.strip(";").split(";")]
+    names = _asked(flags)
     nodes = graphdef.by_name(graph_def)
     for name in names:
         if graphdef.source(name) not in nodes:

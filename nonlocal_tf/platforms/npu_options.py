@@ -169,16 +169,21 @@ _NEEDS = (
     ("profiling_options", "profiling_mode", True),
     ("profiling_mode", "profiling_options", None),
     ("dump_step", "enable_dump", True),         # not read by overflow dump
+    ("dump_mode", "enable_dump", True),
     ("enable_dump_debug", "dump_path", None),
     ("enable_dump", "dump_path", None),
 )
 # Flags of earlier versions, and what they are now.
 GONE = dict({key: "--npu_option {}=VALUE".format(key) for key in (
     "deterministic", "op_compiler_cache_mode", "op_compiler_cache_dir",
-    "graph_memory_max_size", "variable_memory_max_size", "dump_path",
-    "dump_step", "dump_mode")}, **{
-        "overflow_dump": "--npu_option enable_dump_debug=true",
-        "profiling_path": "--npu_option profiling_options=JSON",
+    "graph_memory_max_size", "variable_memory_max_size", "dump_step",
+    "dump_mode")}, **{
+        "dump_path": "--npu_option enable_dump=true --npu_option "
+                     "dump_path=FOLDER",
+        "overflow_dump": "--npu_option enable_dump_debug=true --npu_option "
+                         "dump_path=FOLDER",
+        "profiling_path": "--npu_option profiling_mode=true --npu_option "
+                          "profiling_options=JSON",
         "loss_scale_value": "--loss_scale NUMBER"})
 
 
@@ -195,6 +200,11 @@ def of_config(config):
     texts = {"use_off_line": "true", "precision_mode": config.precision_mode}
     texts.update(map(_split, config.npu_option))
     if "precision_mode_v2" in texts:            # one of the two alone
+        if config.precision_mode != PRECISION_MODES[0]:
+            raise UserError(
+                "--precision_mode and --npu_option precision_mode_v2 exclude "
+                "each other; got {} and {}. Give one.".format(
+                    config.precision_mode, texts["precision_mode_v2"]))
         del texts["precision_mode"]
     options = {key: _read(key, text) for key, text in texts.items()}
     _check_together(options)
@@ -243,6 +253,11 @@ def _check_together(options):
     if options.get("enable_dump") and options.get("enable_dump_debug"):
         raise UserError("The NPU's options enable_dump and enable_dump_debug "
                         "exclude each other; got both. Give one.")
+    if options.get("dump_path") and not (
+            options.get("enable_dump") or options.get("enable_dump_debug")):
+        raise UserError("The NPU's option dump_path needs enable_dump=true or "
+                        "enable_dump_debug=true, without which nothing is "
+                        "dumped; got neither. Give one.")
 
 
 def fill(parameter_map, options):

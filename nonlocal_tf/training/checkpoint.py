@@ -33,6 +33,12 @@ _PARTIAL = ".partial"
 # What versions did that had no such setting.
 _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
             "block": "paper", "augment": False}
+# Settings of earlier versions that no checkpoint depends on.
+_GONE = ("xla", "loss_scale_value", "memory_optimization", "rank_table_seconds",
+         "overflow_dump", "profiling_path", "dump_path", "dump_step",
+         "dump_mode", "deterministic", "op_compiler_cache_mode",
+         "op_compiler_cache_dir", "graph_memory_max_size",
+         "variable_memory_max_size")
 
 
 class CheckpointFolder:
@@ -158,6 +164,11 @@ def read_note(prefix, remedy):
         for part, earlier in (("fixed", _EARLIER), (
                 "config", {"block": "paper"})):
             note[part] = dict(earlier, **note[part])
+            if note[part].get("loss_scale") == "fixed":
+                note[part]["loss_scale"] = "{:g}".format(
+                    note["config"]["loss_scale_value"])
+        for name in _GONE:
+            note["config"].pop(name, None)
         return note
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -50,7 +50,8 @@ def going_on(prefix, epoch, now, before):
                for name, value in sorted(now.items())
                if name in ("epoch", "learning_rate", "lr_schedule",
                            "micro_batch", "plain", "affinity_mb", "threads")
-               and before.get(name, value) != value]
+               and before.get(name, value) != value
+               and (name, value) != ("affinity_mb", -1)]    # the default
     return "Going on from {}, epoch {}{}".format(
         prefix, epoch, "; changed: " + ", ".join(changed) if changed else "")
 

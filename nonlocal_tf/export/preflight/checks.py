@@ -57,7 +57,7 @@ def examine(graph_def, request=None):
 
 def _structure(graph_def, whole):
     """Names and connections."""
-    findings, seen = [], set()
+    findings, seen, before = [], set(), set(graphdef.by_name(whole))
     names = {node.name for node in graph_def.node}
     for node in graph_def.node:
         if node.name in seen:
@@ -69,7 +69,7 @@ def _structure(graph_def, whole):
         lost = sorted({each for each in map(graphdef.source, node.input)
                        if each not in names})
         if lost:
-            cut = lost[0] in graphdef.by_name(whole)
+            cut = lost[0] in before
             findings.append(Finding(
                 REJECT, "missing_input", node.name,
                 "reads {!r}, which {} (E12009)".format(
@@ -113,8 +113,8 @@ def _inputs(graph_def, whole, request):
                     _type_name(dtype), ", ".join(
                         each.name for each in _INPUTS.values())),
                 "Feed one of these, and cast behind it."))
-        elif dtype != tf.float32.as_datatype_enum and not (
-                graphdef.attribute_type(nodes[node.name], "dtype")):
+        elif dtype != tf.float32.as_datatype_enum and node.name in nodes and (
+                not graphdef.attribute_type(nodes[node.name], "dtype")):
             findings.append(Finding(
                 DOUBT, "input_type", node.name,
                 "becomes a Placeholder, whose type ATC reads from dtype; {} "
@@ -135,7 +135,8 @@ def _placeholder(node, asked, request):
     shown = "unknown rank" if declared is None else str(
         [-1 if size is None else size for size in declared])
     if asked is None:
-        if declared is None or (None in declared and not request.dynamic):
+        open_too = request.dynamic and request.shapes is None   # by freeze
+        if declared is None or (None in declared and not open_too):
             return [Finding(
                 REJECT, "unknown_dimension", node.name,
                 "its shape is {}; ATC would compile for unknown sizes"
@@ -171,7 +172,10 @@ def _placeholder(node, asked, request):
 def _outputs(graph_def, request):
     """--out_nodes."""
     nodes = graphdef.by_name(graph_def)
-    return [
+    none = [] if request.out_nodes or graphdef.leaves(graph_def) else [
+        Finding(REJECT, "no_output", "", "no node gives a value that nobody "
+                "reads, so that the graph has no output", "Give --out_nodes.")]
+    return none + [
         Finding(REJECT, "output_name", name,
                 "--out_nodes names {!r}, which is not in the graph (E10016)"
                 .format(name[:_SHOWN]),
@@ -197,6 +201,10 @@ def _loads(graph_def, request):
         with tf.Graph().as_default() as graph:
             graphdef.load(copy, "the graph")
     except UserError as error:
+        if "not registered" in str(error):
+            return [Finding(
+                DOUBT, "not_loaded", "", str(error), "Types and shapes were "
+                "not checked; examine it with a newer TensorFlow too.")]
         return [Finding(
             REJECT, "does_not_load", "", str(error),
             "Types or shapes do not fit together: freeze it again, or give "

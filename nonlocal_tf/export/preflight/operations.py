@@ -223,9 +223,9 @@ def _listed(node, known, nodes):
 
 def _is_layer_norm(norm, nodes):
     """Whether its input is one sample, reshaped to [1, rows, row, 1]."""
-    reshape = nodes.get(graphdef.source(norm.input[0]))
+    reshape = nodes.get(graphdef.source((norm.input or [""])[0]))
     if reshape is None or reshape.op != "Reshape" or (
-            norm.attr["data_format"].s != b"NCHW"):
+            norm.attr["data_format"].s != b"NCHW") or len(reshape.input) < 2:
         return False
     sizes = nodes.get(graphdef.source(reshape.input[1]))
     if sizes is not None and sizes.op == "Pack" and sizes.input:
@@ -293,13 +293,19 @@ def _mean_axes(node, nodes):
         return []
     axes = nodes.get(graphdef.source(node.input[1]))
     value = None if axes is None else graphdef.array_of(axes)
-    return [] if value is None else np.ravel(value)[:9].tolist()
+    return np.ravel(value)[:9].tolist() if (
+        value is not None and value.dtype.kind in "iu") else []
 
 
 def _squared(node, nodes):
-    """What a node is the square of, by Square or Mul; else None."""
+    """What a node is the square of, by Square, Mul or Pow; else None."""
     if not node or not node.input:
         return None
+    if node.op == "Pow" and len(node.input) > 1:
+        power = nodes.get(graphdef.source(node.input[1]))
+        value = None if power is None else graphdef.array_of(power)
+        return _read(nodes, node.input[0]) if (
+            value is not None and np.ravel(value)[:9].tolist() == [2]) else None
     if node.op == "Square" or node.op == "Mul" and (
             len(set(map(graphdef.source, node.input))) == 1):
         return _read(nodes, node.input[0])

@@ -3,6 +3,7 @@
 import os
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
@@ -43,10 +44,14 @@ def trim(graph_def, request):
 
 
 def result_type(node):
-    """Of a node's first result, as far as its attributes say it; else 0."""
-    return graphdef.attribute_type(
-        node, "dtype", "DstT", "out_type", "output_type", "output_types",
-        "component_types", "T")
+    """Of a node's first result, by its operation's definition; else 0."""
+    find = getattr(op_def_registry, "get", None)        # not in 1.15
+    definition = (find or op_def_registry.get_registered_ops().get)(node.op)
+    if not definition or not definition.output_arg:
+        return 0
+    first = definition.output_arg[0]
+    return first.type or graphdef.attribute_type(
+        node, first.type_attr or first.type_list_attr)
 
 
 def _become_placeholder(node, sizes):
@@ -96,11 +101,17 @@ def write(graph_def, path, target, request):
     if os.path.exists(target) and not os.path.isfile(target):
         raise UserError("--write must name a file; {!r} is a folder, a device "
                         "or a pipe.".format(target))
+    if os.path.exists(target) and os.path.samefile(path, target):
+        raise UserError("--write must name another file than the graph's own; "
+                        "got {!r}.".format(target))
     trimmed = without_new(trim(graph_def, request))
+    outputs = outputs or [leaf.name for leaf in graphdef.leaves(trimmed)]
+    if not outputs:
+        raise UserError("--write needs an output; {!r} has none that gives a "
+                        "value. Give --out_nodes.".format(path))
     for node in trimmed.node:
         node.input[:] = [name for name in node.input if name[0] != "^"]
-    result = fold.sorted_nodes(trimmed, outputs or [
-        leaf.name for leaf in graphdef.leaves(trimmed)])
+    result = fold.sorted_nodes(trimmed, outputs)
     _add_library(result, trimmed.library)
     storage.make_folder(os.path.dirname(target) or ".", "--write")
     try:
