@@ -109,10 +109,14 @@ def _existing(url):
     where = _Place(url)
     found = where.stat()
     if found is None:
-        raise MoxFileNotExistsException(
-            "{}: there is no such file or folder. Check the name.".format(
-                where.url))
+        raise _missing(where)
     return where, found
+
+
+def _missing(where):
+    return MoxFileNotExistsException(
+        "{}: there is no such file or folder. Check the name.".format(
+            where.url))
 
 
 def exists(url):
@@ -154,10 +158,13 @@ def remove(url, recursive=False):
     left as they are, silently, as the documentation says. Nothing to remove is
     an error (uncertain).
     """
-    if _Place(url).is_folder and not exists(url):
+    where = _Place(url)
+    found = where.stat()
+    if where.is_folder and not (found and recursive):
         return
-    where, found = _existing(url)
-    if not recursive and (found.is_directory or where.is_folder):
+    if found is None:
+        raise _missing(where)
+    if found.is_directory and not recursive:
         return
     if where.bucket is None:
         (shutil.rmtree if found.is_directory else os.remove)(where.url)

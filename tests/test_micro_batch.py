@@ -25,9 +25,7 @@ def one_step(images, labels, parts=1, **settings):
         graph = TrainGraph(config, 10, Platform(config))
         with tf1.Session() as session:
             session.run([graph.initialize, graph.prepare])
-            *earlier, last = [
-                {graph.images: a, graph.labels: b} for a, b in zip(
-                    np.split(images, parts), np.split(labels, parts))]
+            *earlier, last = graph.feeds(images, labels)
             for feed in earlier:
                 session.run(graph.accumulate, feed)
             _, totals = session.run([graph.train_op, graph.totals], last)

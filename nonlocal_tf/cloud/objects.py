@@ -116,13 +116,19 @@ def together(actions, threads, stop):
 
 def copy(bucket, key, to_bucket, to_key, stop):
     """Copies an object within the storage, up to 5 GiB."""
-    if head(bucket, key) is None:
-        raise MoxFileNotExistsException(
-            "COPY obs://{}/{}: there is no such object. Check the name."
-            .format(bucket, key))
-    connect().call(
-        "Copy to", "copy_object", to_bucket, to_key, "CopyObjectResult", stop,
-        Key=to_key, CopySource={"Bucket": bucket, "Key": key})
+    try:
+        connect().call(
+            "Copy to", "copy_object", to_bucket, to_key, "CopyObjectResult",
+            stop, Key=to_key, CopySource={"Bucket": bucket, "Key": key})
+    except MoxFileRespException as error:
+        if error.resp.errorCode == "NoSuchKey":
+            raise _no_such_object(connect().what("COPY", bucket, key))
+        raise
+
+
+def _no_such_object(what):
+    return MoxFileNotExistsException(
+        "{}: there is no such object. Check the name.".format(what))
 
 
 def put(path, bucket, key, stop):
@@ -216,8 +222,7 @@ def get(bucket, key, path, stop):
     client, entry = connect(), head(bucket, key)
     what = client.what("GET", bucket, key)
     if entry is None:
-        raise MoxFileNotExistsException(
-            "{}: there is no such object. Check the name.".format(what))
+        raise _no_such_object(what)
     part = part_bytes(entry["ContentLength"])
     with replacing(path) as file:
         for _ in range(1 + FEW_RETRIES):

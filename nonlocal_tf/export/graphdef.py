@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from nonlocal_tf.errors import UserError
 
@@ -120,19 +121,11 @@ def _check_sizes(graph_def, path):
     for node in graph_def.node:
         sizes = [elements(node)]
         if node.op == "Fill" and node.input:            # as tf.zeros makes
-            made = nodes.get(source(node.input[0]))
-            array = array_of(made) if made is not None else None
-            sizes.append(_product(np.ravel(array)) if array is not None
-                         and array.dtype.kind in "iu" else 0)
+            sizes.append(_product(integers(nodes, node.input[0])))
         if node.op == "Range" and len(node.input) > 2:
             start, limit, delta = [
-                None if made is None else array_of(made) for made in (
-                    nodes.get(source(name)) for name in node.input[:3])]
-            if limit is not None and delta is not None and delta.size and (
-                    limit.dtype.kind in "iu" and delta.ravel()[0]):
-                first = 0 if start is None else int(start.ravel()[0])
-                sizes.append(abs(int(limit.ravel()[0]) - first)
-                             // abs(int(delta.ravel()[0])))
+                (integers(nodes, name) or [0])[0] for name in node.input[:3]]
+            sizes.append(abs(limit - start) // abs(delta) if delta else 0)
         if max(sizes) > _MOST_ELEMENTS:
             raise UserError(
                 "{!r}: {!r} ({}) claims {:,} values, which the file does not "
@@ -232,6 +225,17 @@ def attribute_type(node, *names):
     return 0
 
 
+def result_type(node):
+    """Of a node's first result, by its operation's definition; else 0."""
+    find = getattr(op_def_registry, "get", None)        # not in 1.15
+    definition = (find or op_def_registry.get_registered_ops().get)(node.op)
+    if not definition or not definition.output_arg:
+        return 0
+    first = definition.output_arg[0]
+    return first.type or attribute_type(
+        node, first.type_attr or first.type_list_attr)
+
+
 def is_training(node):
     """Of a batch norm; TensorFlow takes it as true where it is not said."""
     return node.attr["is_training"].b if "is_training" in node.attr else True
@@ -245,6 +249,19 @@ def array_of(node):
         return tf.make_ndarray(node.attr["value"].tensor)
     except (TypeError, ValueError, KeyError):
         return None
+
+
+def constant(nodes, name):
+    """`array_of` the node, among `nodes` by name, that an input names."""
+    node = nodes.get(source(name))
+    return None if node is None else array_of(node)
+
+
+def integers(nodes, name):
+    """What a `constant` of integers holds, a short list; else []."""
+    value = constant(nodes, name)
+    return np.ravel(value)[:256].tolist() if (
+        value is not None and value.dtype.kind in "iu") else []
 
 
 def const_node(name, value):

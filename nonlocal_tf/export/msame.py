@@ -37,6 +37,7 @@ from nonlocal_tf import command, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy
+from nonlocal_tf.export.preflight import atc
 
 
 def main(arguments):
@@ -64,8 +65,8 @@ def parse(arguments):
     parser.add_argument("--dymBatch", "--dymbatch", type=int, default=None,
                         dest="dymbatch", help="size of an open batch, to 2048")
     parser.add_argument(
-        "--out_nodes", default="", help="not msame's: the outputs, as given to "
-        "atc (default: those that nothing reads)")
+        "--out_nodes", type=atc.names, help="not msame's: the outputs, as "
+        "given to atc (default: those that nothing reads)")
     flags = parser.parse(arguments)
     command.check_ranges(flags, ("loop", 1, 100), ("device", 0, 255))
     if flags.dymbatch is not None and not 1 <= flags.dymbatch <= 2048:
@@ -95,14 +96,13 @@ def rehearse(flags):
     import tensorflow as tf
 
     from nonlocal_tf.export import graphdef, predict
-    from nonlocal_tf.export.preflight import atc, trim
+    from nonlocal_tf.export.preflight import trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     if flags.model.endswith(".om"):
         raise UserError("The rehearsal runs the .pb that atc was given; got "
                         "{!r}.".format(flags.model))
     graph_def = trim.trim(graphdef.read(flags.model), atc.Request(
-        out_nodes=flags.out_nodes and [
-            (graphdef.source(name), None) for name in _asked(flags)]))
+        out_nodes=flags.out_nodes))
     outputs = _output_names(graph_def, flags)
     inputs = _inputs(graph_def, flags)
     runs, from_folder = _runs(inputs, flags)
@@ -141,7 +141,7 @@ def rehearse(flags):
     except OSError as error:
         raise UserError(
             "--output {!r} must take the results; {}. Free some space or name "
-            "another folder.".format(flags.output, error.strerror or error))
+            "another folder.".format(flags.output, storage.gist(error)))
     _say_closing(flags, milliseconds, from_folder)
     return 0
 
@@ -259,10 +259,6 @@ def _check_size(each, path):
                     each.dtype.name, each.name, received))
 
 
-def _asked(flags):
-    return [name.strip() for name in flags.out_nodes.strip(";").split(";")]
-
-
 def _output_names(graph_def, flags):
     """Names of the output nodes, in the order of an .om."""
     from nonlocal_tf.export import graphdef
@@ -272,15 +268,15 @@ def _output_names(graph_def, flags):
             raise UserError("{!r} has no output. Name one with --out_nodes."
                             .format(flags.model))
         return leaves
-    names = _asked(flags)
     nodes = graphdef.by_name(graph_def)
-    for name in names:
-        if graphdef.source(name) not in nodes:
+    for name, _ in flags.out_nodes:
+        if name not in nodes:
             raise UserError(
                 "--out_nodes must name nodes of {!r}; it has no {!r} (those "
                 "that nothing reads: {}).".format(
                     flags.model, name, ", ".join(leaves[:8])))
-    return names
+    return [name if index is None else "{}:{}".format(name, index)
+            for name, index in flags.out_nodes]
 
 
 def _tensor(graph, name):

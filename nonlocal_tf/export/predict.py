@@ -10,6 +10,7 @@ from nonlocal_tf.export import bins, deploy, graphdef
 
 tf1 = tf.compat.v1
 
+_FLOAT = tf.float32.as_datatype_enum
 IMAGES = 32                     # of a batch, where the graph leaves it open
 
 
@@ -104,10 +105,10 @@ def rounded_to_fp16(graph_def):
         if node.op in graphdef.BATCH_NORMS for name in node.input[1:]}
     rounded = tf1.GraphDef(versions=graph_def.versions)
     for node in graph_def.node:
-        kind = _result_type(node)
+        kind = graphdef.result_type(node)
         copy = rounded.node.add()
         copy.CopyFrom(node)
-        if kind != tf.float32 or node.name in parameters:
+        if kind != _FLOAT or node.name in parameters:
             continue
         if node.op == "Const":
             with np.errstate(over="ignore"):        # becomes infinite
@@ -117,14 +118,6 @@ def rounded_to_fp16(graph_def):
         else:
             _round_results(rounded, copy)
     return rounded
-
-
-def _result_type(node):
-    """The type of a node's results, as far as our own graphs go."""
-    for name in ("output_type", "dtype", "DstT", "T"):
-        if name in node.attr:
-            return tf.as_dtype(node.attr[name].type)
-    return None
 
 
 def _round_results(graph_def, node):

@@ -16,6 +16,7 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.architecture import map_sides
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import npu_options
 from nonlocal_tf.training.checkpoint_files import (
     ENDINGS,
     KEEP,
@@ -34,11 +35,8 @@ _PARTIAL = ".partial"
 _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
             "block": "paper", "augment": False}
 # Settings of earlier versions that no checkpoint depends on.
-_GONE = ("xla", "loss_scale_value", "memory_optimization", "rank_table_seconds",
-         "overflow_dump", "profiling_path", "dump_path", "dump_step",
-         "dump_mode", "deterministic", "op_compiler_cache_mode",
-         "op_compiler_cache_dir", "graph_memory_max_size",
-         "variable_memory_max_size")
+_GONE = tuple(npu_options.GONE) + (
+    "xla", "memory_optimization", "rank_table_seconds")
 
 
 class CheckpointFolder:

@@ -50,7 +50,8 @@ def begin(start, session, graph, platform, folder):
     Raises:
       UserError: the checkpoint cannot be read, or rank 0 cannot start.
     """
-    session.run(graph.prepare)
+    if graph.parts > 1:
+        session.run(graph.prepare)
     failure = start.failure
     if start.note:
         try:

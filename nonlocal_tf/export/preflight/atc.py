@@ -45,7 +45,7 @@ def add_flags(parser):
     parser.add_argument(
         "--input_shape", type=_shapes, help='"name:32,224,224,1;other:1,8"')
     parser.add_argument(
-        "--out_nodes", type=_names, help='"output:0;probabilities:0"')
+        "--out_nodes", type=names, help='"output:0;probabilities:0"')
     for name, values in _CHOICES.items():
         parser.add_argument("--" + name, choices=values.split(),
                             help="3, TensorFlow" if name == "framework"
@@ -144,13 +144,13 @@ def _shapes(text):
     return shapes
 
 
-def _names(text):
+def names(text):
     """--out_nodes as (name, index); without an index it is None."""
-    names = [part.strip() for part in text.strip().strip(";").split(";")]
-    for name in names:
+    parts = [part.strip() for part in text.strip().strip(";").split(";")]
+    for name in parts:
         if not name or not name.partition(":")[2].isdigit() and ":" in name:
             raise argparse.ArgumentTypeError(
                 "must be like output:0;probabilities:0, not {!r}".format(text))
-    pairs = [name.partition(":") for name in names]
+    pairs = [name.partition(":") for name in parts]
     return [(name, int(index) if index else None)
             for name, _, index in pairs]

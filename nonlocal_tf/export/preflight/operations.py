@@ -230,8 +230,8 @@ def _is_layer_norm(norm, nodes):
     sizes = nodes.get(graphdef.source(reshape.input[1]))
     if sizes is not None and sizes.op == "Pack" and sizes.input:
         sizes = nodes.get(graphdef.source(sizes.input[0]))
-    value = None if sizes is None else graphdef.array_of(sizes)
-    return value is not None and np.ravel(value)[:1].tolist() == [1]
+    return sizes is not None and graphdef.integers(
+        nodes, sizes.name)[:1] == [1]
 
 
 def of_moments(graph_def, nodes):
@@ -291,10 +291,7 @@ def _mean_axes(node, nodes):
     """The axes of a Mean, a list; [] if it is none or they are unknown."""
     if not node or node.op != "Mean" or len(node.input) < 2:
         return []
-    axes = nodes.get(graphdef.source(node.input[1]))
-    value = None if axes is None else graphdef.array_of(axes)
-    return np.ravel(value)[:9].tolist() if (
-        value is not None and value.dtype.kind in "iu") else []
+    return graphdef.integers(nodes, node.input[1])
 
 
 def _squared(node, nodes):
@@ -302,10 +299,9 @@ def _squared(node, nodes):
     if not node or not node.input:
         return None
     if node.op == "Pow" and len(node.input) > 1:
-        power = nodes.get(graphdef.source(node.input[1]))
-        value = None if power is None else graphdef.array_of(power)
+        power = graphdef.constant(nodes, node.input[1])
         return _read(nodes, node.input[0]) if (
-            value is not None and np.ravel(value)[:9].tolist() == [2]) else None
+            power is not None and np.ravel(power)[:9].tolist() == [2]) else None
     if node.op == "Square" or node.op == "Mul" and (
             len(set(map(graphdef.source, node.input))) == 1):
         return _read(nodes, node.input[0])

@@ -3,7 +3,6 @@
 import os
 
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
@@ -43,19 +42,8 @@ def trim(graph_def, request):
     return result
 
 
-def result_type(node):
-    """Of a node's first result, by its operation's definition; else 0."""
-    find = getattr(op_def_registry, "get", None)        # not in 1.15
-    definition = (find or op_def_registry.get_registered_ops().get)(node.op)
-    if not definition or not definition.output_arg:
-        return 0
-    first = definition.output_arg[0]
-    return first.type or graphdef.attribute_type(
-        node, first.type_attr or first.type_list_attr)
-
-
 def _become_placeholder(node, sizes):
-    name, dtype = node.name, result_type(node)
+    name, dtype = node.name, graphdef.result_type(node)
     node.Clear()
     node.name, node.op = name, "Placeholder"
     node.attr["dtype"].type = dtype or tf.float32.as_datatype_enum
@@ -119,7 +107,7 @@ def write(graph_def, path, target, request):
             file.write(result.SerializeToString(deterministic=True))
     except OSError as error:
         raise UserError("--write {!r} must be a file that can be written; {}."
-                        .format(target, error.strerror or error))
+                        .format(target, storage.gist(error)))
     return result
 
 
