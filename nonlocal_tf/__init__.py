@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "NonLocalBlock": "non_local",
-    "ResNet": "resnet",
+    "ResNet": "networks.digits",
     "TrainConfig": "training.config",
     "UserError": "errors",
     "parse_placement": "architecture",

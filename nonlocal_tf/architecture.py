@@ -115,6 +115,16 @@ def block_names(placement):
             for stage in STAGES for index in placement.get(stage, ())]
 
 
+def taps(stage, index, inflated):
+    """Frames of the kernel of a bottleneck's first convolution in I3D, or 1.
+
+    All of res2, every other one of res3 and res4 from the first, of res5 from
+    the second (the authors' code).
+    """
+    return 3 if inflated and (stage == "res2" or index % 2 == (
+        stage == "res5")) else 1
+
+
 def map_sides(image_size):
     """Stage -> rows and columns of its maps: stride 2 in the stem and each."""
     return {stage: -(-image_size // 2 ** place)

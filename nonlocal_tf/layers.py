@@ -55,6 +55,43 @@ def warm_up_momentum(step, limit=MOMENTUM):
     return tf.minimum(limit, (1.0 + step) / (10.0 + step))
 
 
+def max_pool(images, frames, windows):
+    """Max over windows of frames, rows and columns; an odd rest is dropped.
+
+    Args:
+      images: [B T, H, W, K].
+      frames: T.
+      windows: one number for each of T, H and W; None: no pooling.
+    Returns:
+      [B T', H', W', K]; by rows and columns first, then by frames.
+    """
+    if windows is None:
+        return images
+    images = _pool_pair(images, windows[1:])
+    if windows[0] == 1:
+        return images
+    _, height, width, channels = sizes(images)
+    clips = tf.reshape(images, [-1, frames, height * width, channels])
+    return tf.reshape(_pool_pair(clips, (windows[0], 1)),
+                      [-1, height, width, channels])
+
+
+def _pool_pair(x, windows):
+    """Max over windows of the axes 1 and 2, each no larger than its axis."""
+    rests = [[0, 0]]
+    for size, window in zip(sizes(x)[1:3], windows):
+        static = isinstance(size, int)
+        rests.append([0, 0 if static or window == 1 else
+                      tf.maximum(window - size, 0)])
+    windows = [min(window, size or window) for window, size in zip(
+        windows, x.shape.as_list()[1:3])]
+    if windows == [1, 1]:
+        return x
+    if any(not isinstance(rest, int) for _, rest in rests):
+        x = tf.pad(x, rests + [[0, 0]], constant_values=x.dtype.min)
+    return tf1.nn.max_pool(x, [1] + windows + [1], [1] + windows + [1], "VALID")
+
+
 class Conv(tf.Module):
     """Convolution with even zero padding, k // 2 on every side.
 
@@ -88,6 +125,32 @@ class Conv(tf.Module):
         """[B, H, W, in_channels] -> [B, ceil(H / s), ceil(W / s), out]."""
         with self.name_scope:
             return conv2d(x, self.kernel, self.bias, self.stride)
+
+
+class TemporalConv(tf.Module):
+    """A k x 1 x 1 convolution over the frames of clips, zero padded evenly.
+
+    Args:
+      in_channels, out_channels: widths.
+      taps: k, odd.
+    """
+
+    def __init__(self, in_channels, out_channels, taps, name="conv"):
+        super().__init__(name=name)
+        stddev = (2.0 / (taps * in_channels)) ** 0.5
+        with self.name_scope:
+            self.kernel = variable(tf.random.normal(
+                [taps, 1, in_channels, out_channels], stddev=stddev), "kernel")
+
+    def __call__(self, x, frames):
+        """[B T, H, W, in_channels], T = `frames` -> [B T, H, W, out]."""
+        _, height, width, channels = sizes(x)
+        with self.name_scope:
+            x = tf.reshape(x, [-1, frames, height * width, channels])
+            x = tf1.nn.conv2d(
+                x, tf.cast(self.kernel, x.dtype), [1, 1, 1, 1], "SAME")
+            return tf.reshape(
+                x, [-1, height, width, self.kernel.shape.as_list()[3]])
 
 
 def conv2d(x, kernel, bias=None, stride=1):
@@ -180,14 +243,20 @@ class Affine(tf.Module):
 
 
 class Dense(tf.Module):
-    """x W + b, with W from N(0, 1 / in_channels) and b = 0 at the start."""
+    """x W + b, with W from N(0, stddev^2) and b = 0 at the start.
 
-    def __init__(self, in_channels, out_channels, name="dense"):
+    Args:
+      in_channels, out_channels: widths.
+      stddev: in_channels ** -0.5 by default.
+    """
+
+    def __init__(self, in_channels, out_channels, stddev=None, name="dense"):
         super().__init__(name=name)
         with self.name_scope:
             self.kernel = variable(
-                tf.random.normal([in_channels, out_channels],
-                                 stddev=in_channels ** -0.5), "kernel")
+                tf.random.normal(
+                    [in_channels, out_channels],
+                    stddev=stddev or in_channels ** -0.5), "kernel")
             self.bias = variable(tf.zeros([out_channels]), "bias")
 
     def __call__(self, x):

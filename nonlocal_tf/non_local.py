@@ -13,6 +13,7 @@ from nonlocal_tf.layers import (
     BatchNorm,
     Conv,
     conv2d,
+    max_pool,
     sizes,
 )
 
@@ -149,7 +150,8 @@ class NonLocalBlock(tf.Module):
         elif norm == "affine":
             self.norm = Affine(self.channels, name="norm")
 
-    def __call__(self, x, *, is_training, return_affinity=False, watch=None):
+    def __call__(self, x, *, is_training, return_affinity=False, watch=None,
+                 frames=None):
         """Applies the block.
 
         Args:
@@ -161,6 +163,8 @@ class NonLocalBlock(tf.Module):
           return_affinity: also return f / C(x).
           watch: a list to which the block appends itself, its queries
             [B, N, A] and its keys [B, M, A], for `compare`.
+          frames: T, of x as [B T, H, W, C], which is how images of clips go
+            through two-dimensional operations.
         Returns:
           z, of x's shape; with `return_affinity` the pair of z and the
           affinity [B, N, M], whose queries N and keys M run over T, H, W in
@@ -169,16 +173,16 @@ class NonLocalBlock(tf.Module):
           ValueError: the rank is not 3, 4 or 5, or C is another; windows or
             groups do not fit the rank, or groups T.
         """
-        rank = x.shape.rank
+        rank = x.shape.rank if frames is None else 5
         if rank not in (3, 4, 5) or x.shape.as_list()[-1] != self.channels:
             raise ValueError(
                 "x must be [B, T, C], [B, H, W, C] or [B, T, H, W, C] with "
                 "C = {}, not {}".format(self.channels, x.shape))
         windows = self._windows(rank)
         with self.name_scope:
-            images, frames = _as_images(x)
+            images, frames = _as_images(x, frames)
             if self.group_frames is not None:
-                images, frames = self._group(x, images, frames)
+                images, frames = self._group(rank, images, frames)
             queries, keys, values = self._embed(
                 images if self.pre_norm is None else
                 self.pre_norm(images, is_training=is_training),
@@ -209,13 +213,13 @@ class NonLocalBlock(tf.Module):
             return (1,) + windows + (1,)        # [B, T, 1, C], as images are
         return (1,) * (5 - rank) + windows
 
-    def _group(self, x, images, frames):
+    def _group(self, rank, images, frames):
         """The images, and the frames in which their positions attend."""
         size = self.group_frames
-        if x.shape.rank != 5 or isinstance(frames, int) and frames % size:
+        if rank != 5 or isinstance(frames, int) and frames % size:
             raise ValueError("group_frames needs [B, T, H, W, C] with a "
-                             "multiple of {} frames, not {}".format(
-                                 size, x.shape))
+                             "multiple of {} frames, not rank {} and {}".format(
+                                 size, rank, frames))
         if not isinstance(frames, int):         # else two clips would mix
             with tf.control_dependencies([tf1.assert_equal(
                     frames % size, 0, message="T must be a multiple of "
@@ -225,7 +229,9 @@ class NonLocalBlock(tf.Module):
 
     def _embed(self, images, frames, windows):
         """Tokens of the queries, keys and values: theta, phi (or x), g."""
-        source = _pool(images, frames, windows) if self.pool_first else images
+        source = images
+        if self.pool_first:
+            source = max_pool(images, frames, windows)
         if self.instantiation == "gaussian":
             queries, keys, (values,) = images, source, self._linear(
                 source, self.g)
@@ -237,7 +243,7 @@ class NonLocalBlock(tf.Module):
                 images, self.theta, self.phi, self.g)
         if not self.pool_first:
             keys, values = [
-                _pool(part, frames, windows) for part in (keys, values)]
+                max_pool(part, frames, windows) for part in (keys, values)]
         return (_tokens(queries, frames),) + tuple(
             _tokens(part, _pooled_size(frames, windows and windows[0]))
             for part in (keys, values))
@@ -353,51 +359,16 @@ def _inferred(sizes):
     return [-1] + sizes[1:]
 
 
-def _as_images(x):
+def _as_images(x, frames):
     """x as [B', H, W, C], and the number of images that make one sample."""
+    if frames is not None:
+        return x, frames
     if x.shape.rank == 3:
         return tf.expand_dims(x, 2), 1                      # [B, T, 1, C]
     if x.shape.rank == 4:
         return x, 1
     _, frames, height, width, channels = sizes(x)
     return tf.reshape(x, [-1, height, width, channels]), frames
-
-
-def _pool(images, frames, windows):
-    """Max over windows of frames, rows and columns; an odd rest is dropped.
-
-    Args:
-      images: [B T, H, W, K].
-      frames: T.
-      windows: one number for each of T, H and W; None: no pooling.
-    Returns:
-      [B T', H', W', K]; by rows and columns first, then by frames.
-    """
-    if windows is None:
-        return images
-    images = _pool_pair(images, windows[1:])
-    if windows[0] == 1:
-        return images
-    _, height, width, channels = sizes(images)
-    clips = tf.reshape(images, [-1, frames, height * width, channels])
-    return tf.reshape(_pool_pair(clips, (windows[0], 1)),
-                      [-1, height, width, channels])
-
-
-def _pool_pair(x, windows):
-    """Max over windows of the axes 1 and 2, each no larger than its axis."""
-    rests = [[0, 0]]
-    for size, window in zip(sizes(x)[1:3], windows):
-        static = isinstance(size, int)
-        rests.append([0, 0 if static or window == 1 else
-                      tf.maximum(window - size, 0)])
-    windows = [min(window, size or window) for window, size in zip(
-        windows, x.shape.as_list()[1:3])]
-    if windows == [1, 1]:
-        return x
-    if any(not isinstance(rest, int) for _, rest in rests):
-        x = tf.pad(x, rests + [[0, 0]], constant_values=x.dtype.min)
-    return tf1.nn.max_pool(x, [1] + windows + [1], [1] + windows + [1], "VALID")
 
 
 def _pooled_size(size, window):

@@ -18,7 +18,7 @@ from support import (
 )
 
 from nonlocal_tf.data import batches, datasets
-from nonlocal_tf.resnet import ResNet
+from nonlocal_tf.networks.digits import ResNet
 from nonlocal_tf.training import loop
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import learning_rate

@@ -10,8 +10,8 @@ import tensorflow as tf
 from nonlocal_tf import health
 from nonlocal_tf.architecture import BLOCKS, DIGIT_SIZE
 from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
+from nonlocal_tf.networks.digits import ResNet
 from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
-from nonlocal_tf.resnet import ResNet
 from nonlocal_tf.training.gradients import by_matrix_product
 
 tf1 = tf.compat.v1

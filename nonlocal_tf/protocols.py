@@ -1,0 +1,165 @@
+"""The known video systems as data: network, preprocessing, views, names.
+
+Weights are right only together with how their inputs were made. Each system
+is one row; sources of every number are in docs/video.md. No TensorFlow here.
+
+  video-nonlocal-net  the authors' Caffe2 code
+  mmaction2-0.x, -1.x OpenMMLab; the two differ in the views of a test
+  paddle              PaddlePaddle/models, PaddleVideo's non-local model
+  mindspore           mindvideo's nonlocal3d
+"""
+
+from typing import NamedTuple
+
+from nonlocal_tf.architecture import PLACEMENTS
+from nonlocal_tf.errors import UserError
+
+VIDEO_NETWORKS = ("c2d", "i3d", "tsm")
+
+
+class Views(NamedTuple):
+    """What a test takes of a video.
+
+    frames, interval: of a clip; interval 0: one frame of each of `frames`
+    equal segments. clips: evenly in time, by `starts`: "wrap",
+    int(n / clips * k); "spread", int(k a + a / 2) with a = (n - span + 1) /
+    clips; "ends", round(k (n - span) / (clips - 1)). crops: 1 centre; 3 along
+    the longer side, "left middle right" or "left right middle"; 10 corners
+    and centre, each also flipped.
+    """
+
+    frames: int
+    interval: int
+    clips: int
+    starts: str
+    crops: int
+    crop_size: int
+    crop_order: str = ""
+
+
+class Trunk(NamedTuple):
+    """A ResNet over clips: what differs between systems.
+
+    stem_taps: frames of conv1's kernel. stem_stride, pool1_frames,
+    pool1_stride: over time; pool1 is 3x3 with stride 2 in space, zero padded
+    by `pool1_pad`. pool2: whether frame pairs are pooled after res2.
+    inflated: whether chosen bottlenecks have a 3x1x1 first convolution.
+    shift: 1 / shift of the channels come from the next frame and as many from
+    the one before, in every bottleneck; 0: none. head_frames: dropout and
+    classifier for each frame, then their mean. places: larger images have a
+    softmax at each place. zero_residual: whether a branch's last gamma starts
+    at 0. block: arguments of `NonLocalBlock`. five: placement of five blocks
+    in ResNet-50.
+    """
+
+    views: Views
+    stem_taps: int
+    stem_stride: int = 1
+    pool1_frames: int = 1
+    pool1_stride: int = 1
+    pool1_pad: int = 0
+    pool2: bool = True
+    inflated: bool = False
+    shift: int = 0
+    head_frames: bool = False
+    places: bool = False
+    zero_residual: bool = False
+    block: dict = {}
+    five: dict = PLACEMENTS[50, 5]
+
+
+class Protocol(NamedTuple):
+    """A system.
+
+    mean, deviation: of red, green, blue, 0 to 255. short_side, size_rule,
+    interpolation: of resizing; "truncate": float32 ratio, both sides cut;
+    "even": rounded, half to even; "half_up": int(side * ratio + 0.5).
+    dropout: of features before the classifier. inference_factor: of those
+    features outside training. averaging: over a video's views. class_names:
+    of the published weights. halving: (frames, interval) of the networks
+    that halve time in conv1 and in pool1.
+    """
+
+    networks: dict
+    mean: tuple
+    deviation: tuple
+    size_rule: str
+    interpolation: str = "linear"
+    short_side: int = 256
+    dropout: float = 0.5
+    inference_factor: float = 1.0
+    averaging: str = "probabilities"
+    class_names: str = "kinetics400"
+    halving: tuple = ()
+
+
+_THREE = (3, 256, "left middle right")
+_C2_VIEWS = Views(8, 8, 10, "wrap", *_THREE)
+# 1/sqrt(K) in the softmax forms alone, as the systems have it.
+_C2_BLOCK = {"sub_sample": True, "pool_first": True, "scale": True}
+_MM_BLOCK = {"sub_sample": True, "out_bias": False}
+_C2D = dict(stem_taps=1, places=True, block=_C2_BLOCK, zero_residual=True)
+_I3D = dict(_C2D, stem_taps=5, inflated=True)
+_MM_I3D = dict(stem_taps=5, stem_stride=2, pool1_stride=2, pool1_pad=1,
+               inflated=True, block=_MM_BLOCK)
+_MM_TSM = dict(stem_taps=1, pool1_pad=1, pool2=False, shift=8,
+               head_frames=True, block=_MM_BLOCK,
+               five={"res3": (0, 2), "res4": (0, 2, 4)})
+_MM_COLOURS = dict(mean=(123.675, 116.28, 103.53),
+                   deviation=(58.395, 57.12, 57.375), size_rule="half_up")
+_MM_THREE = (3, 256, "left right middle")
+
+PROTOCOLS = {
+    "video-nonlocal-net": Protocol(
+        {"c2d": Trunk(_C2_VIEWS, **_C2D), "i3d": Trunk(_C2_VIEWS, **_I3D)},
+        (114.75,) * 3, (57.375,) * 3, "truncate",
+        halving=((32, 2), (128, 1))),
+    "mmaction2-1.x": Protocol(
+        {"c2d": Trunk(Views(8, 8, 10, "ends", *_MM_THREE), stem_taps=1,
+                      block=_MM_BLOCK),
+         "i3d": Trunk(Views(32, 2, 10, "ends", *_MM_THREE), **_MM_I3D),
+         "tsm": Trunk(Views(8, 0, 1, "middle", 10, 224), **_MM_TSM)},
+        **_MM_COLOURS),
+    "mmaction2-0.x": Protocol(
+        {"i3d": Trunk(Views(32, 2, 10, "spread", *_MM_THREE), **_MM_I3D),
+         "tsm": Trunk(Views(8, 0, 1, "middle", 1, 224), **_MM_TSM)},
+        **_MM_COLOURS),
+    "paddle": Protocol(
+        {"c2d": Trunk(_C2_VIEWS, **_C2D), "i3d": Trunk(_C2_VIEWS, **_I3D)},
+        (114.75,) * 3, (57.375,) * 3, "even", inference_factor=0.5),
+    "mindspore": Protocol(
+        {"i3d": Trunk(Views(32, 6, 1, "random", 1, 224), stem_taps=5,
+                      pool1_pad=1, inflated=True,
+                      block=dict(_MM_BLOCK, zero_start=None))},
+        tuple(255 * value for value in (0.485, 0.456, 0.406)),
+        # Blue is 0.255 in its code, not 0.225.
+        tuple(255 * value for value in (0.229, 0.224, 0.255)), "half_up",
+        interpolation="cubic"),
+}
+
+# Where no protocol is named.
+DEFAULT_PROTOCOL = {"c2d": "video-nonlocal-net", "i3d": "video-nonlocal-net",
+                    "tsm": "mmaction2-1.x"}
+
+
+def trunk(protocol, network, frames=0, interval=0):
+    """The `Trunk` of a network in a system.
+
+    Args:
+      protocol: a key of `PROTOCOLS`.
+      network: one of `VIDEO_NETWORKS`.
+      frames, interval: of a clip; 0: those of the row.
+    Raises:
+      UserError: the system has no such network.
+    """
+    row = PROTOCOLS[protocol]
+    if network not in row.networks:
+        raise UserError(
+            "--network of --protocol {} must be {}; got {}. {} has it.".format(
+                protocol, " or ".join(row.networks), network, ", ".join(
+                    name for name, other in PROTOCOLS.items()
+                    if network in other.networks)))
+    found = row.networks[network]
+    if (frames, interval) in row.halving:
+        found = found._replace(stem_stride=2, pool1_frames=2, pool1_stride=2)
+    return found

@@ -1,0 +1,234 @@
+"""What the known systems call the variables of `VideoResNet`, as one table.
+
+A system's row gives a name for each part of the network; `{s}` is the stage
+(2 to 5), `{l}` the stage less one, `{i}` the bottleneck from 0, `{b}` Paddle's
+letters for it.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+
+class System(NamedTuple):
+    """How a system spells a part, and the parameters of convs and norms.
+
+    parts: our part -> its name, which ends where a parameter's name begins.
+    conv, norm: our parameter -> its ending.
+    dense: as conv, of the classifier. input_major: the classifier's kernel is
+    [C, classes] where it has two axes.
+    """
+
+    parts: dict
+    conv: dict
+    norm: dict
+    dense: dict
+    input_major: bool = False
+
+
+_TORCH_NORM = {"gamma": ".weight", "beta": ".bias",
+               "moving_mean": ".running_mean",
+               "moving_variance": ".running_var"}
+_TORCH = {"kernel": ".weight", "bias": ".bias"}
+_CAFFE = {"kernel": "_w", "bias": "_b"}
+_MIND_NORM = {name: ".features.1.bn2d." + name for name in (
+    "gamma", "beta", "moving_mean", "moving_variance")}
+
+
+def _of_branches(form, **more):
+    """Parts of a bottleneck in the manner of the authors' code."""
+    return dict({
+        "conv1": form.format("branch2a"), "conv2": form.format("branch2b"),
+        "conv3": form.format("branch2c"), "shortcut": form.format("branch1"),
+    }, **more)
+
+
+def _norms_after(parts, form):
+    """The same with the norm of each part, whose name is made of the part's."""
+    pairs = {"norm1": "conv1", "norm2": "conv2", "norm3": "conv3",
+             "shortcut_norm": "shortcut"}
+    return dict(parts, **{norm: form(parts[conv])
+                          for norm, conv in pairs.items()})
+
+
+_BLOCK = "nonlocal_conv{s}_{i}_"
+_MM = "backbone.layer{l}.{i}{block}."
+_MM_BLOCK = "backbone.layer{l}.{i}.non_local_block."
+_MS = "backbone.layer{l}.{i}."
+
+SYSTEMS = {
+    "caffe2": System(
+        _norms_after(_of_branches(
+            "res{{s}}_{{i}}_{}", stem="conv1", stem_norm="res_conv1_bn",
+            theta=_BLOCK + "theta", phi=_BLOCK + "phi", g=_BLOCK + "g",
+            out=_BLOCK + "out", norm=_BLOCK + "bn", dense="pred"),
+            lambda name: name + "_bn"),
+        _CAFFE, {"gamma": "_s", "beta": "_b", "moving_mean": "_rm",
+                 "moving_variance": "_riv"}, _CAFFE),
+    "paddle": System(
+        _norms_after(_of_branches(
+            "res{{s}}{{b}}_{}", stem="conv1", stem_norm="bn_conv1",
+            theta=_BLOCK + "theta", phi=_BLOCK + "phi", g=_BLOCK + "g",
+            out=_BLOCK + "out", norm=_BLOCK + "bn", dense="pred"),
+            lambda name: name.replace("res", "bn", 1)),
+        {"kernel": "_weights", "bias": "_b"},
+        {"gamma": "_scale", "beta": "_offset", "moving_mean": "_mean",
+         "moving_variance": "_variance"}, _CAFFE, input_major=True),
+    "mmaction2": System(
+        {"stem": "backbone.conv1.conv", "stem_norm": "backbone.conv1.bn",
+         "conv1": _MM + "conv1.conv{net}", "norm1": _MM + "conv1.bn",
+         "conv2": _MM + "conv2.conv", "norm2": _MM + "conv2.bn",
+         "conv3": _MM + "conv3.conv", "norm3": _MM + "conv3.bn",
+         "shortcut": _MM + "downsample.conv",
+         "shortcut_norm": _MM + "downsample.bn",
+         "theta": _MM_BLOCK + "theta.conv",
+         "phi": _MM_BLOCK + "phi{pool}.conv", "g": _MM_BLOCK + "g{pool}.conv",
+         "out": _MM_BLOCK + "conv_out.conv",
+         "norm": _MM_BLOCK + "conv_out.bn",
+         "scores": _MM_BLOCK + "concat_project.conv",
+         "dense": "cls_head.fc_cls"}, _TORCH, _TORCH_NORM, _TORCH),
+    "torchvision": System(
+        {"stem": "conv1", "stem_norm": "bn1",
+         "conv1": "layer{l}.{i}.conv1", "norm1": "layer{l}.{i}.bn1",
+         "conv2": "layer{l}.{i}.conv2", "norm2": "layer{l}.{i}.bn2",
+         "conv3": "layer{l}.{i}.conv3", "norm3": "layer{l}.{i}.bn3",
+         "shortcut": "layer{l}.{i}.downsample.0",
+         "shortcut_norm": "layer{l}.{i}.downsample.1", "dense": "fc"},
+        _TORCH, _TORCH_NORM, _TORCH),
+    "mindspore": System(
+        {"stem": "backbone.conv1", "stem_norm": "backbone.conv1",
+         "conv1": _MS + "conv12.conv1", "norm1": _MS + "conv12.conv1",
+         "conv2": _MS + "conv12.conv2", "norm2": _MS + "conv12.conv2",
+         "conv3": _MS + "conv3", "norm3": _MS + "conv3",
+         "shortcut": _MS + "down_sample", "shortcut_norm": _MS + "down_sample",
+         "theta": _MS + "non_local_block.theta",
+         "phi": _MS + "non_local_block.phi{pool}",
+         "g": _MS + "non_local_block.g{pool}",
+         "out": _MS + "non_local_block.w.0",
+         "norm": _MS + "non_local_block.w.1",
+         "scores": _MS + "non_local_block.concat_project.0",
+         "dense": "head.dense"},
+        {"kernel": ".features.0.weight", "bias": ".features.0.bias"},
+        _MIND_NORM, _TORCH),
+}
+# Of MindSpore's blocks, whose convolutions and norm are in no `features`.
+_MIND_BLOCK = {"kernel": ".weight", "bias": ".bias"}
+_BLOCK_PARTS = ("theta", "phi", "g", "out", "scores")
+
+
+def theirs(system, ours, traits):
+    """Their name of a variable.
+
+    Args:
+      system: a key of `SYSTEMS`.
+      ours: its name below the network, such as "res2/bottleneck_0/conv1/
+        kernel".
+      traits: a set of "shift" and "pool": whether bottlenecks shift, and
+        whether blocks pool their keys; and the prefixes, such as
+        "res3/non_local_1", of the blocks.
+    Returns:
+      The name, or None where the system has no such part.
+    """
+    row = SYSTEMS[system]
+    *scope, layer, parameter = ours.split("/")
+    part, place = layer, {}
+    if scope and scope[0].startswith("res"):
+        stage, index = int(scope[0][3:]), int(scope[1].rpartition("_")[2])
+        wrapped = "shift" in traits and (
+            "res{}/non_local_{}".format(stage, index) in traits)
+        place = {
+            "s": stage, "l": stage - 1, "i": index,
+            "b": _letters(stage, index, traits),
+            "block": ".block" if wrapped else "",
+            "net": ".net" if "shift" in traits and not (
+                "alternate" in traits and stage == 4 and index % 2) else "",
+            "pool": ".0" if "pool" in traits else ""}
+    elif scope:                                         # of the stem
+        part = "stem" if layer == "conv" else "stem_norm"
+    if part in ("theta_score", "phi_score"):
+        part = "scores"
+    if part not in row.parts:
+        return None
+    endings = row.norm if "norm" in part else row.conv
+    if part == "dense":
+        endings = row.dense
+    elif system == "mindspore" and part in _BLOCK_PARTS:
+        endings = _MIND_BLOCK
+    elif system == "paddle" and part in _BLOCK_PARTS:
+        endings = row.dense
+    ending = endings[parameter]
+    if system == "mindspore" and part == "norm":
+        ending = ending.replace(".features.1", "")
+    return row.parts[part].format(**place) + ending
+
+
+def _letters(stage, index, traits):
+    """Paddle's: a, b, c; of res4 in deeper networks a, b1, b2, ..."""
+    if stage == 4 and "deep" in traits:
+        return "a" if index == 0 else "b{}".format(index)
+    return "abcdefgh"[index] if index < 8 else "?"
+
+
+def to_ours(name, value, shape, input_major=False):
+    """A tensor of theirs as our variable has it.
+
+    Kernels are [O, I, t, h, w] or [O, I, h, w] there. A kernel without frames
+    for one of ours with t taps is copied to each and divided by t, which
+    leaves a still clip's answer as it is (paper, Sec. 4.1).
+
+    Args:
+      name: ours.
+      value: an array.
+      shape: of our variable, a list.
+      input_major: see `System`.
+    Returns:
+      The array, of whatever shape comes out; compare it with `shape`.
+    """
+    layer, parameter = name.split("/")[-2:]
+    if parameter != "kernel":
+        return value.reshape(-1) if value.ndim != 1 and (
+            value.size == max(value.shape)) else value
+    if layer == "dense":
+        if value.ndim == 2:
+            return value if input_major else value.T
+        return value.reshape(value.shape[:2]).T
+    if layer in ("theta_score", "phi_score"):           # halves of one
+        half = value.shape[1] // 2
+        value = value[:, :half] if layer[0] == "t" else value[:, half:]
+    if value.ndim < 4:
+        return value
+    is_stem = name.startswith("stem/")
+    taps = shape[2] // 3 if is_stem else shape[0] if layer == "conv1" else 1
+    if value.ndim == 4:
+        value = np.repeat(value[:, :, None], taps, 2) / np.float32(taps)
+    if is_stem:
+        value = value.transpose(3, 4, 2, 1, 0)          # [7, 7, t, 3, C]
+        return value.reshape(value.shape[:2] + (-1,) + value.shape[4:])
+    value = value.transpose(2, 3, 4, 1, 0)              # [t, h, w, I, O]
+    return value[:, 0] if taps > 1 else value[0] if (
+        value.shape[0] == 1) else value
+
+
+def to_theirs(name, value, like):
+    """The reverse of `to_ours`, for a tensor of shape `like` of theirs."""
+    layer, parameter = name.split("/")[-2:]
+    if parameter != "kernel":
+        return value.reshape(like)
+    if layer == "dense":
+        return value.T.reshape(like)
+    outputs = value.shape[-1]
+    if name.startswith("stem/"):
+        value = value.reshape(value.shape[:2] + (-1, 3, outputs))
+        value = value.transpose(4, 3, 2, 0, 1)
+    elif layer == "conv1" and value.shape[1] == 1 and value.shape[0] > 1:
+        value = value.transpose(3, 2, 0, 1)[..., None]
+    else:
+        value = value.transpose(3, 2, 0, 1)
+    return np.ascontiguousarray(value.reshape(like))
+
+
+IGNORED = re.compile(
+    r"(_momentum|^lr|^model_iter|^epoch|_sm|_siv|num_batches_tracked|"
+    r"^data_preprocessor\..*|^gpu_\d+/.*_momentum|@LR_DECAY_COUNTER@)$|"
+    r"^(velocity|learning_rate|momentum|moments|global_step|current_iterator)")
