@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from benchmarks import inputs, ours
 from nonlocal_tf.export import bins, deploy, fold, graphdef, inference, predict
-from nonlocal_tf.training.graph import make_network
+from nonlocal_tf.tasks import make_network
 
 tf1 = tf.compat.v1
 _LAYOUT = "image"                       # padded ones

@@ -26,9 +26,9 @@ from benchmarks import common, inputs, machine, memory, trace
 from benchmarks.common import Column, Figure
 from nonlocal_tf.architecture import INSTANTIATIONS, PLACEMENTS, STAGES
 from nonlocal_tf.non_local import NonLocalBlock
+from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
-from nonlocal_tf.training.graph import make_network
 
 COMMANDS = ("train_step", "inference", "block", "feed", "startup")
 

@@ -8,9 +8,9 @@ from support import tf1
 from nonlocal_tf.architecture import INSTANTIATIONS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms.machine import Memory
+from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need, plan
 from nonlocal_tf.training.config import TrainConfig, divisors
-from nonlocal_tf.training.graph import make_network
 
 GIB = 2 ** 30
 

@@ -7,8 +7,9 @@ from support import run_thin, tf1, thin_config
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import gpu, machine, precision
+from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training.config import TrainConfig
-from nonlocal_tf.training.graph import TrainGraph, make_network
+from nonlocal_tf.training.graph import TrainGraph
 
 
 def available(kind):

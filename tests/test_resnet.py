@@ -7,9 +7,9 @@ from support import graph_session, random_values, set_values, short_names, tf1
 
 from nonlocal_tf.architecture import BLOCKS, DEPTHS, PLACEMENTS, STAGES
 from nonlocal_tf.networks.digits import ResNet
+from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
-from nonlocal_tf.training.graph import make_network
 
 
 def count_by_formula(lengths, inner_ratio):

@@ -11,9 +11,9 @@ from nonlocal_tf import health
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy, predict
+from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import checkpoint, checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
-from nonlocal_tf.training.graph import make_network
 
 tf1 = tf.compat.v1
 

@@ -33,7 +33,9 @@ tf1 = tf.compat.v1
 _PARTIAL = ".partial"
 # What versions did that had no such setting.
 _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
-            "block": "paper", "augment": False}
+            "block": "paper", "augment": False, "network": "digits",
+            "classes": 10, "protocol": None, "frames": None,
+            "frame_interval": None, "frozen_norm": False, "block_norm": None}
 # Settings of earlier versions that no checkpoint depends on.
 _GONE = tuple(npu_options.GONE) + (
     "xla", "memory_optimization", "rank_table_seconds")

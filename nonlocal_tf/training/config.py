@@ -15,11 +15,18 @@ from nonlocal_tf.architecture import (
 from nonlocal_tf.data.datasets import DATASETS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import npu_options
+from nonlocal_tf.protocols import (
+    DEFAULT_PROTOCOL,
+    PROTOCOLS,
+    VIDEO_NETWORKS,
+    trunk,
+)
 from nonlocal_tf.secrets import masked
 from nonlocal_tf.storage import is_remote
 
 NPU = "for --platform npu"              # heads these flags in --help
 CLOUD = "where it runs"
+VIDEO = "for --network {}".format(", ".join(VIDEO_NETWORKS))
 SPEED = "speed and memory"
 PRECISIONS = ("float32", "bfloat16", "mixed_float16")
 
@@ -35,6 +42,10 @@ def _speed(default, text, choices=None, fixed=False):
     return _setting(default, text, choices=choices, fixed=fixed, group=SPEED)
 
 
+def _video(default, text, choices=None):
+    return _setting(default, text, choices=choices, fixed=True, group=VIDEO)
+
+
 def _npu(default, text, choices=None, fixed=False):
     """A setting that the GPU platform does not read."""
     return _setting(default, text, choices=choices, fixed=fixed, group=NPU)
@@ -46,7 +57,8 @@ _RANGES = (
     ("image_size", 28, 4096), ("base_width", 1, 1024),
     ("max_steps", 0, 10 ** 12), ("log_steps", 1, 10 ** 9),
     ("seed", 0, 2 ** 32 - 1), ("affinity_mb", -1, 10 ** 7),
-    ("threads", 0, 1024),
+    ("threads", 0, 1024), ("frames", 1, 1024),
+    ("classes", 2, 100000), ("frame_interval", 0, 1024),
 )
 
 
@@ -75,6 +87,9 @@ class TrainConfig:
         choices=tuple(DATASETS))
     mirror: str = _setting(
         "", "base URLs, with commas between, to try first for a download")
+    network: str = _setting(
+        "digits", "digits: pre-activation ResNet of images; c2d, i3d, tsm: "
+        "ResNets of clips", choices=("digits",) + VIDEO_NETWORKS, fixed=True)
     epoch: int = _setting(
         20, "passes over the training images", ("epochs",))
     batch_size: int = _setting(
@@ -88,24 +103,29 @@ class TrainConfig:
         64, "channels of the 3x3 convolutions of res2, doubled with each "
         "stage; fewer make a thin network for a trial", fixed=True)
     non_local: str = _setting(
-        "10", "non-local blocks: 0, 1, 5 or 10, or a placement such as "
-        "'res3:0,2;res4:1' (after these bottlenecks, from 0)", fixed=True)
+        None, "non-local blocks: 0, 1, 5 or 10, or a placement such as "
+        "'res3:0,2;res4:1' (after these bottlenecks, from 0) (default: 10; of "
+        "clips 5)", fixed=True)
     instantiation: str = _setting(
         "embedded_gaussian", "pairwise function of the blocks",
         choices=INSTANTIATIONS, fixed=True)
+    classes: int = _setting(
+        None, "that are told apart (default: as many as the labels have; of "
+        "clips 400)", fixed=True)
     inner_ratio: float = _setting(
         0.5, "width inside a block over that of its input; above 0, up to 1",
         fixed=True)
     sub_sample: bool = _setting(
-        False, "max-pool the keys and values of the blocks", fixed=True)
+        None, "max-pool the keys and values of the blocks (default: false; of "
+        "clips as --protocol has it)", fixed=True)
     block: str = _setting(
-        "pre_norm_cosine", "what keeps the blocks attending: batch norm before "
+        None, "what keeps the blocks attending: batch norm before "
         "theta, phi and g, and cosines in place of products as scores; one "
-        "alone; or, as the paper has it, neither", choices=tuple(BLOCKS),
-        fixed=True)
+        "alone; or, as the paper has it, neither (default: pre_norm_cosine; of "
+        "clips paper)", choices=tuple(BLOCKS), fixed=True)
     scale: bool = _setting(
-        False, "multiply the pairwise scores by 1/sqrt(width); not with "
-        "cosines", fixed=True)
+        None, "multiply the pairwise scores by 1/sqrt(width); not with "
+        "cosines (default: false; of clips as --protocol has it)", fixed=True)
     augment: bool = _setting(
         False, "shift, turn, scale and bend each training image a little, "
         "anew in each epoch", fixed=True)
@@ -150,6 +170,21 @@ class TrainConfig:
     cache_dir: str = _setting(
         "", "local folder for copies of what is remote (default: /cache where "
         "it can be written, else ./cache)", group=CLOUD)
+    protocol: str = _video(
+        None, "the system whose network, preprocessing and views these are; "
+        "see docs/video.md (default: video-nonlocal-net; of tsm "
+        "mmaction2-1.x)", choices=tuple(PROTOCOLS))
+    frames: int = _video(
+        None, "of a clip (default: as --protocol has it)")
+    frame_interval: int = _video(
+        None, "frames of the video from one of a clip to the next; 0: from "
+        "equal segments (default: as --protocol has it)")
+    frozen_norm: bool = _video(
+        False, "norms are scales and shifts that do not learn, and res3's "
+        "blocks attend within four frames: the authors' long clips")
+    block_norm: str = _video(
+        None, "of the blocks, after their last convolution (default: batch; "
+        "none with --frozen_norm)", choices=("batch", "affine", "none"))
     precision_mode: str = _npu(
         "allow_mix_precision", "how float32 operations may be computed",
         choices=npu_options.PRECISION_MODES)
@@ -164,13 +199,14 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             choices = field.metadata["choices"]
             value = getattr(self, field.name)
-            if choices and value not in choices:
+            if choices and value not in choices and value != field.default:
                 raise _bad(field.name, "one of {}".format(
                     ", ".join(map(str, choices))), value)
+        self._settle()
         for name, least, most in _RANGES:
-            if not least <= getattr(self, name) <= most:
-                raise _bad(name, "{} to {}".format(least, most),
-                           getattr(self, name))
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise _bad(name, "{} to {}".format(least, most), value)
         for name in ("train_url", "data_url"):
             self._check_folder(name)
         if not 0 < self.inner_ratio <= 1:
@@ -183,6 +219,7 @@ class TrainConfig:
         if self.num_gpus not in (0, 1):
             raise _bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
+        self.placement()
         if self.scale and BLOCKS[self.block].get("cosine") and (
                 self.instantiation != "concatenation"):
             raise _bad("scale", "left out where --block has cosines (give "
@@ -191,11 +228,35 @@ class TrainConfig:
                         self.loss_scale):
             raise _bad("loss_scale", "none, dynamic, or a number from 1 such "
                        "as 1024", self.loss_scale)
-        self.placement()
         self._check_micro_batch()
         if self.platform == "npu":
             self._check_for_npu()
         object.__setattr__(self, "npu_option", tuple(self.npu_option))
+
+    def _settle(self):
+        """Gives what was left open the network's own value."""
+        own = {"non_local": "10", "sub_sample": False, "scale": False,
+               "block": "pre_norm_cosine"}
+        if self.network != "digits":
+            protocol = self.protocol or DEFAULT_PROTOCOL[self.network]
+            row = trunk(protocol, self.network)
+            own = {"protocol": protocol, "non_local": "5", "block": "paper",
+                   "sub_sample": row.block["sub_sample"],
+                   "scale": row.block.get("scale", False) and (
+                       self.instantiation == "embedded_gaussian")
+                   and not BLOCKS[self.block or "paper"].get("cosine"),
+                   "block_norm": "none" if self.frozen_norm else "batch"}
+            frames, interval = self.frames, self.frame_interval
+            if interval is None and frames not in (None, row.views.frames) and (
+                    PROTOCOLS[protocol].halving):
+                raise _bad("frame_interval", "given with --frames {}: of {} it "
+                           "decides whether time is halved".format(
+                               frames, protocol), "none")
+            own.update(frames=row.views.frames, classes=400,
+                       frame_interval=row.views.interval)
+        for name, value in own.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     def _check_micro_batch(self):
         text = str(self.micro_batch)
@@ -247,6 +308,9 @@ class TrainConfig:
 
     def placement(self):
         """Stage -> the bottlenecks that a non-local block follows."""
+        if self.network != "digits" and self.non_local == "5" and (
+                self.resnet_size == 50):
+            return trunk(self.protocol, self.network).five
         return parse_placement(self.non_local, self.resnet_size)
 
     def data_folder(self):

@@ -7,11 +7,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf import health
-from nonlocal_tf.architecture import BLOCKS, DIGIT_SIZE
-from nonlocal_tf.layers import MOMENTUM, variable, warm_up_momentum
-from nonlocal_tf.networks.digits import ResNet
-from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
+from nonlocal_tf import health, tasks
+from nonlocal_tf.layers import variable, warm_up_momentum
 from nonlocal_tf.training.gradients import by_matrix_product
 
 tf1 = tf.compat.v1
@@ -32,8 +29,8 @@ class TrainGraph:
       platform: a `Platform` of `nonlocal_tf.platforms`.
 
     Attributes:
-      images: placeholder, uint8 [P, 28, 28, 1]; P is the size of a part, and
-        of the batch where a step has one part.
+      images: placeholder, uint8 [P, 28, 28, 1], or [P, T, S, S, 3] of clips; P
+        is the size of a part, and of the batch where a step has one part.
       labels: placeholder, int32 [P].
       parts: B / P, of each step.
       step: variable, int64 scalar: steps done.
@@ -63,12 +60,12 @@ class TrainGraph:
         tf1.set_random_seed(config.seed)
         size = config.part_size() or config.batch_size
         self.parts = config.batch_size // size
-        shape = [size, DIGIT_SIZE, DIGIT_SIZE, 1]
+        shape = tasks.of(config).input_shape(config, size)
         self.images = tf1.placeholder(tf.uint8, shape, "images")
         self.labels = tf1.placeholder(tf.int32, shape[:1], "labels")
         self.step = variable(
             tf.zeros([], tf.int64), "global_step", trainable=False)
-        self.network = make_network(
+        self.network = tasks.make_network(
             config, self._momentum(), platform.device)
         self._kept = []
         self._build_training(config, total_steps, platform)
@@ -185,27 +182,6 @@ class TrainGraph:
         means = tf.split(sums / platform.size, [
             each.shape.as_list()[0] for each in statistics])
         return tf.group(*map(tf1.assign, statistics, means))
-
-
-def make_network(config, momentum=MOMENTUM, device=None):
-    """The `ResNet` that a `TrainConfig` describes.
-
-    Args:
-      config: a `TrainConfig`.
-      momentum: of batch norm.
-      device: that trains it, in the config's precision, by its fast paths
-        and within its memory; None: in float32 by operations that a compiler
-        for NPUs knows, for a frozen graph.
-    """
-    chosen = dict(
-        compute_dtype=COMPUTE_DTYPES[config.precision],
-        affinity_limit=config.affinity_limit(device), fused=not config.plain
-    ) if device else {}
-    return ResNet(
-        config.resnet_size, config.placement(), config.inner_ratio,
-        config.instantiation, config.sub_sample, config.scale,
-        image_size=config.image_size, base_width=config.base_width,
-        momentum=momentum, **dict(BLOCKS[config.block], **chosen))
 
 
 def learning_rate(config, step, total_steps):
