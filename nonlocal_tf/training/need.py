@@ -8,7 +8,9 @@ from nonlocal_tf.architecture import (
     EXPANSION,
     STAGES,
     linear_is_cheaper,
+    taps,
 )
+from nonlocal_tf.protocols import trunk
 
 TRAINING = 3            # forward, gradients of inputs, gradients of weights
 _MIB = 2 ** 20
@@ -40,7 +42,12 @@ class Layer(NamedTuple):
 
 
 def layers(config, part_size=1):
-    """Yields every `Layer` of a `TrainConfig`'s network, in its order."""
+    """The `Layer`s of a `TrainConfig`'s network, in its order."""
+    return (_of_digits if config.network == "digits" else _of_clips)(
+        config, part_size)
+
+
+def _of_digits(config, part_size):
     width, side = config.base_width, _halved(config.image_size)
     yield Layer("stem", width * side ** 2, 0, 98 * width * side ** 2,
                 49 * width)
@@ -54,9 +61,63 @@ def layers(config, part_size=1):
             side = _halved(side) if first else side
             channels = EXPANSION * width
             if place in after:
-                yield _non_local(config, part_size, stage, side, channels)
+                yield _non_local(config, part_size, stage, 1, side, channels)
     yield Layer("dense", channels * side ** 2, channels * side ** 2,
                 20 * channels, 12 * channels + 10)
+
+
+def _of_clips(config, part_size):
+    """Of `networks.video.VideoResNet`, for one clip."""
+    row = trunk(config.protocol, config.network, config.frames,
+                config.frame_interval)
+    norm = 0 if config.frozen_norm else 2
+    width, side = config.base_width, _halved(config.image_size)
+    frames = -(-config.frames // row.stem_stride)
+    places, taken = frames * side ** 2, 147 * row.stem_taps
+    image = 3 * config.image_size ** 2 * (
+        frames * row.stem_taps + config.frames)
+    yield Layer("stem", 2 * width * places + image, 0,
+                2 * taken * width * places, (taken + norm) * width)
+    frames = -(-frames // row.pool1_stride)
+    side = (side + 2 * row.pool1_pad - 3) // 2 + 1
+    yield Layer("pool1", width * frames * side ** 2, 0, 0, 0)
+    channels = width
+    for index, stage in enumerate(STAGES):
+        width = config.base_width * 2 ** index
+        length = DEPTHS[config.resnet_size][index]
+        for place in range(length):
+            first = place == 0
+            stride = 2 if first and stage != "res2" else 1
+            yield _post_activation(
+                stage, frames, side, channels, width, stride, first,
+                taps(stage, place, row.inflated),
+                bool(row.shift), norm)
+            side = -(-side // stride)
+            channels = EXPANSION * width
+            if place in config.placement().get(stage, ()):
+                yield _non_local(config, part_size, stage, frames, side,
+                                 channels, row.block)
+        if stage == "res2" and row.pool2:
+            frames //= 2
+            yield Layer("pool2", channels * frames * side ** 2, 0, 0, 0)
+    yield Layer("dense", channels, channels, 2 * channels * config.classes,
+                (channels + 1) * config.classes)
+
+
+def _post_activation(name, frames, side, channels, width, stride, first, taps,
+                     shift, norm):
+    """Input [frames, side, side, channels]."""
+    n, m = frames * side ** 2, frames * (-(-side // stride)) ** 2
+    wide = EXPANSION * width
+    kept = 2 * width * (n + m) + 2 * wide * m + shift * channels * n
+    weights = (taps * channels + 9 * width + wide) * width
+    products = (taps * channels * n + 9 * width * m + wide * m) * width
+    weights += norm * (2 * width + wide)
+    if first:
+        kept += wide * m + (stride > 1) * width * frames * (side + 2) ** 2
+        products += channels * wide * m
+        weights += (channels + norm) * wide
+    return Layer(name, kept, 0, 2 * products, weights)
 
 
 def flops_per_image(config):
@@ -114,19 +175,27 @@ def _bottleneck(name, side, channels, width, first):
     return Layer(name, kept, 0, 2 * products, weights)
 
 
-def _non_local(config, part_size, name, side, channels):
+def _non_local(config, part_size, name, frames, side, channels, block=None):
+    """Input [frames, side, side, channels]; `block`: of a `Trunk`."""
+    block, groups = block or {}, 1
     inner = max(1, int(channels * config.inner_ratio))
-    form, n = config.instantiation, side ** 2
-    m = max(1, side // 2) ** 2 if config.sub_sample else n
-    embedded = 1 if form == "gaussian" else 3
+    if config.frozen_norm and name == "res3":
+        groups, frames = frames // 4, 4
+    form, n = config.instantiation, frames * side ** 2
+    m = frames * max(1, side // 2) ** 2 if config.sub_sample else n
+    theta, key_side = (0, 1) if form == "gaussian" else (1, 2)
     compared = channels if form == "gaussian" else inner
-    kept = embedded * inner * n                     # theta, phi, g
+    source, pooled = n, compared + inner            # of phi and g
+    if config.sub_sample and block.get("pool_first"):
+        source, pooled = m, channels
+    kept = inner * (theta * n + key_side * source)  # theta, phi, g
     kept += inner * n + 2 * channels * n            # y; out; the sum
     if config.sub_sample:
-        kept += (compared + inner) * m
-    products = (embedded + 1) * channels * inner * n
-    weights = (embedded + 1) * channels * inner + embedded * inner
-    weights += 3 * channels                         # out's bias, norm
+        kept += pooled * m
+    products = channels * inner * ((theta + 1) * n + key_side * source)
+    weights = inner * (theta + key_side) * (channels + 1) + inner * channels
+    weights += channels * block.get("out_bias", True)
+    weights += 2 * channels * (config.block_norm in (None, "batch"))
     extra, wide = BLOCKS[config.block], 0
     if extra.get("pre_norm"):
         kept += channels * n
@@ -135,21 +204,22 @@ def _non_local(config, part_size, name, side, channels):
         kept += compared * (n + m)
         if config.precision != "float32":       # else the same
             wide = compared * (n + m)
-    pairs = n * m * (compared + inner)
+    pairs, whole = n * m * (compared + inner), 0
     if form == "concatenation":
         pairs = n * m * inner
         weights += 2 * inner
     if form == "dot_product" and linear_is_cheaper(inner, n, m):
         pairs = (n + m) * inner ** 2
-        return Layer(name, kept + inner ** 2, wide, 2 * (products + pairs),
-                     weights)
-    limit = config.affinity_limit()
-    whole = n * m if limit is None or 4 * n * m * part_size <= limit else 0
+        kept += inner ** 2
+    else:
+        limit = config.affinity_limit()
+        if limit is None or 4 * n * m * groups * part_size <= limit:
+            whole = n * m
     softmax = whole if "gaussian" in form else 0
     if not softmax or config.precision != "float32":    # else the same
         kept += 2 * whole if form == "concatenation" else whole
-    return Layer(name, kept, softmax + wide, 2 * (products + pairs), weights,
-                 whole)
+    return Layer(name, groups * kept, groups * (softmax + wide),
+                 2 * groups * (products + pairs), weights, groups * whole)
 
 
 def _halved(side):

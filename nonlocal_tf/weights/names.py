@@ -1,8 +1,8 @@
 """What the known systems call the variables of `VideoResNet`, as one table.
 
-A system's row gives a name for each part of the network; `{s}` is the stage
-(2 to 5), `{l}` the stage less one, `{i}` the bottleneck from 0, `{b}` Paddle's
-letters for it.
+A system's row gives a name for each part of the network. In it `{s}` is the
+stage, 2 to 5, `{l}` that less one, `{i}` the bottleneck from 0, `{b}` Paddle's
+letter for it; the others are there where a `Traits` has what they stand for.
 """
 
 import re
@@ -52,7 +52,35 @@ def _norms_after(parts, form):
                           for norm, conv in pairs.items()})
 
 
+# What a run keeps beside its weights.
+IGNORED = re.compile(
+    r"(_momentum|_sm|_siv|\.num_batches_tracked|@LR_DECAY_COUNTER@)$|"
+    r"^(lr|model_iter|epoch|velocity|momentum|moments|learning_rate|"
+    r"global_step|current_iterator_step|last_overflow_iterator_step)\b|"
+    r"^data_preprocessor\.")
+
+
+class Traits(NamedTuple):
+    """What decides how a network's tensors are called.
+
+    shift: bottlenecks shift channels; wrapped, mmaction2 calls them
+    otherwise. alternate: every other one of res4. pooled: blocks pool their
+    keys. placement: of the blocks. grouped: res3's attend in groups. affine:
+    the blocks' norms are scales and shifts. numbered: res4's bottlenecks are
+    a, b1, b2.
+    """
+
+    placement: dict
+    shift: bool = False
+    alternate: bool = False
+    pooled: bool = True
+    grouped: bool = False
+    affine: bool = False
+    numbered: bool = False
+
+
 _BLOCK = "nonlocal_conv{s}_{i}_"
+_PD_BLOCK = "nonlocal_conv{s}{group}_{i}_"
 _MM = "backbone.layer{l}.{i}{block}."
 _MM_BLOCK = "backbone.layer{l}.{i}.non_local_block."
 _MS = "backbone.layer{l}.{i}."
@@ -69,8 +97,9 @@ SYSTEMS = {
     "paddle": System(
         _norms_after(_of_branches(
             "res{{s}}{{b}}_{}", stem="conv1", stem_norm="bn_conv1",
-            theta=_BLOCK + "theta", phi=_BLOCK + "phi", g=_BLOCK + "g",
-            out=_BLOCK + "out", norm=_BLOCK + "bn", dense="pred"),
+            theta=_PD_BLOCK + "theta", phi=_PD_BLOCK + "phi",
+            g=_PD_BLOCK + "g", out=_PD_BLOCK + "out", norm=_PD_BLOCK + "bn",
+            affine=_PD_BLOCK + "affine", dense="pred"),
             lambda name: name.replace("res", "bn", 1)),
         {"kernel": "_weights", "bias": "_b"},
         {"gamma": "_scale", "beta": "_offset", "moving_mean": "_mean",
@@ -112,62 +141,57 @@ SYSTEMS = {
         {"kernel": ".features.0.weight", "bias": ".features.0.bias"},
         _MIND_NORM, _TORCH),
 }
-# Of MindSpore's blocks, whose convolutions and norm are in no `features`.
-_MIND_BLOCK = {"kernel": ".weight", "bias": ".bias"}
-_BLOCK_PARTS = ("theta", "phi", "g", "out", "scores")
 
 
 def theirs(system, ours, traits):
-    """Their name of a variable.
+    """Their name of a variable; None where the system has no such part.
 
     Args:
       system: a key of `SYSTEMS`.
       ours: its name below the network, such as "res2/bottleneck_0/conv1/
         kernel".
-      traits: a set of "shift" and "pool": whether bottlenecks shift, and
-        whether blocks pool their keys; and the prefixes, such as
-        "res3/non_local_1", of the blocks.
-    Returns:
-      The name, or None where the system has no such part.
+      traits: a `Traits`.
     """
     row = SYSTEMS[system]
-    *scope, layer, parameter = ours.split("/")
-    part, place = layer, {}
-    if scope and scope[0].startswith("res"):
-        stage, index = int(scope[0][3:]), int(scope[1].rpartition("_")[2])
-        wrapped = "shift" in traits and (
-            "res{}/non_local_{}".format(stage, index) in traits)
-        place = {
-            "s": stage, "l": stage - 1, "i": index,
-            "b": _letters(stage, index, traits),
-            "block": ".block" if wrapped else "",
-            "net": ".net" if "shift" in traits and not (
-                "alternate" in traits and stage == 4 and index % 2) else "",
-            "pool": ".0" if "pool" in traits else ""}
-    elif scope:                                         # of the stem
-        part = "stem" if layer == "conv" else "stem_norm"
-    if part in ("theta_score", "phi_score"):
+    *scope, part, parameter = ours.split("/")
+    in_block = len(scope) > 1 and scope[1].startswith("non_local")
+    place = {}
+    if scope == ["stem"]:
+        part = "stem" if part == "conv" else "stem_norm"
+    elif scope:
+        place = _place(int(scope[0][3:]), int(scope[1].rpartition("_")[2]),
+                       traits)
+    if part.endswith("_score"):
         part = "scores"
+    endings = row.norm if "norm" in part else row.conv
+    if system == "paddle" and part == "norm" and traits.affine:
+        part, endings = "affine", {"gamma": "_s", "beta": "_b"}
+    elif part == "dense" or system == "paddle" and in_block and (
+            part != "norm"):
+        endings = row.dense
+    elif system == "mindspore" and in_block:    # without `features`
+        endings = dict(row.dense, **{
+            name: ending.replace(".features.1", "")
+            for name, ending in row.norm.items()})
     if part not in row.parts:
         return None
-    endings = row.norm if "norm" in part else row.conv
-    if part == "dense":
-        endings = row.dense
-    elif system == "mindspore" and part in _BLOCK_PARTS:
-        endings = _MIND_BLOCK
-    elif system == "paddle" and part in _BLOCK_PARTS:
-        endings = row.dense
-    ending = endings[parameter]
-    if system == "mindspore" and part == "norm":
-        ending = ending.replace(".features.1", "")
-    return row.parts[part].format(**place) + ending
+    return row.parts[part].format(**place) + endings[parameter]
 
 
-def _letters(stage, index, traits):
-    """Paddle's: a, b, c; of res4 in deeper networks a, b1, b2, ..."""
-    if stage == 4 and "deep" in traits:
-        return "a" if index == 0 else "b{}".format(index)
-    return "abcdefgh"[index] if index < 8 else "?"
+def _place(stage, index, traits):
+    """What stands for the fields of a name."""
+    shifted = traits.shift and not (
+        traits.alternate and stage == 4 and index % 2)
+    letter = chr(ord("a") + index)
+    if traits.numbered and stage == 4 and index:
+        letter = "b{}".format(index)
+    return {
+        "s": stage, "l": stage - 1, "i": index, "b": letter,
+        "net": ".net" if shifted else "",
+        "block": ".block" if traits.shift and index in traits.placement.get(
+            "res{}".format(stage), ()) else "",
+        "pool": ".0" if traits.pooled else "",
+        "group": "_group" if traits.grouped and stage == 3 else ""}
 
 
 def to_ours(name, value, shape, input_major=False):
@@ -228,7 +252,3 @@ def to_theirs(name, value, like):
     return np.ascontiguousarray(value.reshape(like))
 
 
-IGNORED = re.compile(
-    r"(_momentum|^lr|^model_iter|^epoch|_sm|_siv|num_batches_tracked|"
-    r"^data_preprocessor\..*|^gpu_\d+/.*_momentum|@LR_DECAY_COUNTER@)$|"
-    r"^(velocity|learning_rate|momentum|moments|global_step|current_iterator)")
