@@ -13,6 +13,7 @@ import tensorflow as tf
 from support import ROOT, graph_session, run_thin
 
 import freeze_pb
+from nonlocal_tf import trained
 from nonlocal_tf.data import datasets
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import (
@@ -26,6 +27,7 @@ from nonlocal_tf.export import (
 from nonlocal_tf.export.preflight import atc, checks
 from nonlocal_tf.platforms import gpu
 from nonlocal_tf.training.checkpoint import CheckpointFolder
+from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import TrainGraph
 
 tf1 = tf.compat.v1
@@ -52,7 +54,7 @@ def images(tiny_set):
 def trainers_logits(unbroken, images):
     """By the training graph's own test tower and the trainer's restore."""
     folder, result, _ = unbroken
-    found = inference.find(str(folder), "")
+    found = trained.find(str(folder), "")
     with graph_session() as session:
         graph = TrainGraph(
             found.config, 100, gpu.Platform(found.config))
@@ -121,7 +123,7 @@ def test_file_does_not_depend_on_the_run(pb, train_url, tmp_path):
     ("dot_product", 3, "image", {}), ("concatenation", None, "flat", {})])
 def test_every_form_freezes_without_shape_operations(
         shallow, form, batch, kind, settings):
-    config = inference.TrainConfig(
+    config = TrainConfig(
         image_size=33, base_width=4, non_local="res3:0;res4:0",
         instantiation=form, sub_sample=True, **settings)
     images = np.random.RandomState(0).randint(
@@ -159,7 +161,7 @@ def test_another_image_size_pads(train_url, images, tmp_path):
     padded[:, 6:34, 6:34] = images / np.float32(255)
     np.testing.assert_array_equal(
         padded, bins.prepare(images, 40, "image"))
-    found = inference.find(train_url, "", 40)
+    found = trained.find(train_url, "", 40)
     with graph_session() as session:
         graph = inference.InferenceGraph(found.config, None, "flat")
         graph.restore(session, found.prefix)

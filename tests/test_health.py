@@ -154,11 +154,12 @@ def test_each_epoch_records_every_block(unbroken):
 
 def test_what_is_recorded_is_what_the_checkpoint_does(unbroken, tiny_set):
     """The table of a frozen graph is that of the last epoch."""
+    from nonlocal_tf import trained
     from nonlocal_tf.data import datasets
     from nonlocal_tf.export import inference
     folder, result, _ = unbroken
     images = datasets.load_test("mnist", tiny_set)[0][:8] / np.float32(255)
-    found = inference.find(str(folder), "")
+    found = trained.find(str(folder), "")
     with graph_session() as session:
         graph = inference.InferenceGraph(found.config, 8, "image")
         graph.restore(session, result.checkpoint)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support import graph_session, run_thin
 
+from nonlocal_tf import trained
 from nonlocal_tf.data import datasets
 from nonlocal_tf.export import bins, freeze, graphdef, inference, predict
 from nonlocal_tf.export.freeze import parse_flags
@@ -22,7 +23,7 @@ def test_onnx_runtime_gives_the_live_networks_answers(
     freeze.freeze(parse_flags(
         ["--train_url", str(tmp_path), "--output", path, "--input_layout",
          kind, "--batchsize", str(batch)], "freeze_pb.py"))
-    found = inference.find(str(tmp_path), "")
+    found = trained.find(str(tmp_path), "")
     images, _ = datasets.load_test("mnist", tiny_set)
     x = bins.prepare(images, 28, kind)
     with graph_session() as session:

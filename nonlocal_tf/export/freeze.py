@@ -100,9 +100,10 @@ def freeze(flags):
     """
     import tensorflow as tf
 
+    from nonlocal_tf import trained
     from nonlocal_tf.export import inference, predict
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
-    found = inference.find(flags.train_url, flags.checkpoint, flags.image_size)
+    found = trained.find(flags.train_url, flags.checkpoint, flags.image_size)
     config = found.config
     path = _output_path(flags, found.prefix)
     source = _source(flags, config)

@@ -1,7 +1,11 @@
 """Clips of videos in classes."""
 
+import numpy as np
+
 from nonlocal_tf.architecture import BLOCKS
+from nonlocal_tf.errors import UserError
 from nonlocal_tf.networks.video import VideoResNet
+from nonlocal_tf.protocols import trunk
 
 
 def input_shape(config, size):
@@ -22,3 +26,38 @@ def make_network(config, **more):
         config.frame_interval, config.image_size, config.base_width,
         config.instantiation, config.inner_ratio, block, config.frozen_norm,
         **more)
+
+
+def read(file, config, flags):
+    """A clip as a batch, uint8 [1, T, H, W, 3].
+
+    Args:
+      file: a .npy file, uint8 [T, H, W, 3].
+      config: of the network.
+      flags: of `classify`.
+    Raises:
+      UserError: it is no such array, or the network cannot take it.
+    """
+    del flags
+    try:
+        clip = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError("{!r} must be a .npy file, uint8 [T, H, W, 3]: {}."
+                        .format(file, getattr(error, "strerror", None)
+                                or str(error).split("\n")[0].rstrip(".")))
+    if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3:
+        raise UserError(
+            "{!r} must be uint8 [T, H, W, 3], red, green, blue; it is {} {}."
+            .format(file, clip.dtype, list(clip.shape)))
+    if clip.shape[0] != config.frames:
+        raise UserError(
+            "{!r} must have {} frames, which the network was trained on; it "
+            "has {}. Choose as many.".format(
+                file, config.frames, clip.shape[0]))
+    row = trunk(config.protocol, config.network)
+    least = config.image_size if row.places else 32
+    if min(clip.shape[1:3]) < least:
+        raise UserError(
+            "{!r} must have frames of {} x {} or larger; they are {} x {}."
+            .format(file, least, least, *clip.shape[1:3]))
+    return np.array(clip)[None]

@@ -1,12 +1,12 @@
 """Checkpoints of converted weights, as a run's own of step 0."""
 
+import dataclasses
 import os
 
 import tensorflow as tf
 
-from nonlocal_tf import tasks
+from nonlocal_tf import tasks, trained
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import inference
 from nonlocal_tf.layers import variable
 from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.progress import Progress
@@ -29,7 +29,6 @@ def write(config, values, more):
       values: our name -> array; what is missing keeps its start.
       more: what its note has beside a run's.
     """
-    import dataclasses
     folder = CheckpointFolder(os.path.join(config.train_url, "Model"))
     note = dict({"step": 0, "fixed": config.fixed_settings(),
                  "progress": dataclasses.asdict(Progress()),
@@ -47,7 +46,7 @@ def write(config, values, more):
 
 def read(train_url):
     """The config and the values, by our names, of a folder's newest one."""
-    found = inference.find(train_url, "")
+    found = trained.find(train_url)
     if found.config.network == "digits":
         raise UserError("--train_url must have a network of clips; {!r} is of "
                         "the digits' network.".format(found.prefix))
