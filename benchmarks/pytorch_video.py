@@ -175,3 +175,16 @@ def non_local(weights, name, x, batch, is_training, form, block):
     y = y.reshape(-1, height, width, y.shape[-1]).permute(0, 3, 1, 2)
     return x + norm(weights, name + "norm", conv(
         weights, name + "out", y, batch), is_training)
+
+
+def as_ours(tensor, name):
+    """A tensor of `tensors`, or its gradient, as an array in our order."""
+    if tensor.dim() == 5 and name.startswith("stem/"):
+        tensor = tensor.permute(3, 4, 2, 1, 0).flatten(2, 3)
+    elif tensor.dim() == 5 and tensor.shape[2] > 1:
+        tensor = tensor[..., 0].permute(2, 3, 1, 0)
+    elif tensor.dim() == 5:
+        tensor = tensor[:, :, 0].permute(2, 3, 1, 0)
+    elif tensor.dim() == 4:
+        tensor = tensor.permute(2, 3, 1, 0)
+    return tensor.detach().numpy()

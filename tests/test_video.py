@@ -1,0 +1,316 @@
+"""The networks of clips equal the systems that they are named after."""
+
+import json
+
+import numpy as np
+import peer_mmaction2
+import pytest
+import rule
+import tensorflow as tf
+import video_support
+from support import graph_session, random_values, set_values
+from video_support import VECTORS, by_name, thin
+
+from nonlocal_tf.layers import TemporalConv
+from nonlocal_tf.networks.video import Stem, VideoResNet, shifted
+from nonlocal_tf.protocols import PROTOCOLS, trunk
+from nonlocal_tf.tasks import make_network
+from nonlocal_tf.training import need
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.weights import mapping, names
+
+tf1 = tf.compat.v1
+slow = pytest.mark.slow
+IN_FAST = ("c2_i3d_nl_8_test", "mma_tsm_nl_dot", "i3d_embedded_gaussian",
+           "tsm_dot_product")
+
+
+def slow_but(cases):
+    return [case if case in IN_FAST else pytest.param(case, marks=slow)
+            for case in cases]
+
+
+@pytest.mark.parametrize("name", slow_but(
+    name for name in VECTORS if not name.endswith("train")))
+def test_a_vector_of_another_system_is_reproduced(name):
+    (logits, probabilities, _), arrays, _ = video_support.answer(name)
+    if "logits" in arrays:
+        np.testing.assert_allclose(logits, arrays["logits"], atol=2e-5)
+    if "probs" in arrays:
+        np.testing.assert_allclose(probabilities, arrays["probs"], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=slow) for name in (
+        "c2_i3d_nl_8", "mma_i3d_nl_emb", "mma_tsm_nl_dot")])
+def test_each_layer_has_the_mean_and_deviation_of_the_other_system(name):
+    layers = []
+    (_, _, found), _, meta = video_support.answer(name, layers)
+    from nonlocal_tf.weights import parity
+    system = "caffe2" if name.startswith("c2") else "mmaction2"
+    compared = 0
+    for ours, value in found.items():
+        theirs = parity.layer_names(system, ours)
+        measured = [meta["layers"][each] for each in theirs
+                    if each in meta["layers"]]
+        if measured:
+            compared += 1
+            assert value.mean() == pytest.approx(measured[0][2], abs=2e-4)
+            assert value.std() == pytest.approx(measured[0][3], rel=2e-4)
+    assert compared >= 18
+
+
+@slow
+def test_training_mode_is_that_of_the_authors_code():
+    arrays, meta = video_support.vector("c2_i3d_nl_8_train")
+    with graph_session() as session:
+        network = thin(*VECTORS["c2_i3d_nl_8_train"][:4], {"momentum": 0.9})
+        network.protocol = network.protocol._replace(dropout=0.0)
+        found = video_support.load(
+            session, network, video_support.parameters(arrays))
+        logits = session.run(network(
+            tf.constant(arrays["clip"]), is_training=True))
+        np.testing.assert_allclose(logits, arrays["logits"], atol=1e-4)
+        losses = -np.log(arrays["probs"])[:, :, None]
+        pairs = (losses[0] + losses[1].T) / 2           # of any two labels
+        assert np.abs(pairs - arrays["loss"]).min() < 1e-6
+        session.run(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS))
+        for name, variable in by_name(network).items():
+            if "moving" in name:
+                source = names.theirs("caffe2", name, found.traits)
+                before, after = [arrays[part + source]
+                                 for part in ("param/", "after/")]
+                if name.endswith("variance"):   # Caffe2's is biased
+                    blob = source.replace("_bn_riv", "").replace("res_", "")
+                    blob = blob + "_out" if "nonlocal" in blob else blob
+                    shape = meta["layers"][blob][1]
+                    count = shape[0] * np.prod(shape[2:])
+                    after = before * 0.9 + (after - before * 0.9) * (
+                        count / (count - 1.0))
+                np.testing.assert_allclose(
+                    session.run(variable), after, atol=2e-5, rtol=2e-5)
+
+
+def committed():
+    with open(peer_mmaction2.VECTORS, encoding="ascii") as file:
+        return json.load(file)
+
+
+def assert_is_mmaction2s(logits, case):
+    network, form, frames, size = peer_mmaction2.CASES[case]
+    more = {"image_size": size}
+    more.update({"instantiation": form} if form else {"placement": {}})
+    with graph_session() as session:
+        net = thin("mmaction2-1.x", network, frames, 2, more)
+        variables = by_name(net)
+        traits = names.Traits(
+            net.trunk.five if form else {}, shift=network == "tsm")
+        shapes = {
+            name: value.shape for name, value in mapping.map_out(
+                "mmaction2", network, traits, {
+                    name: np.zeros(each.shape.as_list(), np.float32)
+                    for name, each in variables.items()}).items()
+            if not name.endswith("num_batches_tracked")}
+        video_support.load(session, net, {
+            name: rule.tensor(name, shape) for name, shape in shapes.items()})
+        found = session.run(net(tf.constant(rule.clips(
+            peer_mmaction2.BATCH, frames, size)), is_training=False))
+    np.testing.assert_allclose(
+        found, logits, atol=1e-5 * np.abs(logits).max() + 2e-5)
+
+
+@pytest.mark.parametrize("case", slow_but(peer_mmaction2.CASES))
+def test_weights_by_rule_answer_as_in_mmaction2(case):
+    assert_is_mmaction2s(np.array(committed()[case]["logits"]), case)
+
+
+@slow
+@pytest.mark.parametrize("case", ["i3d_gaussian", "tsm_embedded_gaussian"])
+def test_mmaction2_itself_if_it_is_installed(case):
+    reason = peer_mmaction2.available()
+    if reason:
+        pytest.skip(reason)
+    assert_is_mmaction2s(
+        peer_mmaction2.logits(*peer_mmaction2.CASES[case]), case)
+
+
+@pytest.mark.parametrize("network, more", [
+    ("i3d", {}),
+    pytest.param("c2d", {"instantiation": "dot_product"}, marks=slow),
+    pytest.param("i3d", {"protocol": "mmaction2-0.x"}, marks=slow),
+    pytest.param("tsm", {}, marks=slow),
+    pytest.param("i3d", {"frames": 32, "frame_interval": 2}, marks=slow)])
+def test_pytorch_has_the_same_logits_and_gradients(network, more):
+    torch = pytest.importorskip("torch")
+    from benchmarks import pytorch_video
+    config = TrainConfig(network=network, image_size=48, base_width=4,
+                         classes=5, **more)
+    row = trunk(config.protocol, network, config.frames,
+                config.frame_interval)
+    protocol = PROTOCOLS[config.protocol]
+    clips = rule.clips(2, config.frames, 48)
+    with graph_session() as session:
+        net = make_network(config, device="CPU")
+        logits = net(tf.constant(clips), is_training=False)
+        values = mild_values(net, 3)
+        set_values(session, values)
+        trained = net.trainable_variables
+        ours, gradients = session.run(
+            [logits, tf1.gradients(tf.reduce_sum(logits ** 2), trained)])
+        arrays = {name: values[each] for name, each in by_name(net).items()}
+        short = {id(each): name for name, each in by_name(net).items()}
+        order = [short[id(each)] for each in trained]
+    weights = pytorch_video.tensors(arrays, set(order), row.stem_taps)
+    theirs = pytorch_video.network(
+        weights, torch.from_numpy(clips), protocol, row, config.placement(),
+        config.instantiation, False)
+    (theirs ** 2).sum().backward()
+    np.testing.assert_allclose(
+        ours, theirs.detach().numpy(), rtol=1e-4, atol=1e-4)
+    for name, gradient in zip(order, gradients):
+        other = pytorch_video.as_ours(weights[name].grad, name)
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(
+            gradient, other, atol=2e-3 * scale + 1e-4, err_msg=name)
+
+
+def mild_values(network, seed):
+    """Random ones under which sixteen sums do not grow without bound."""
+    values = random_values(network.variables, seed)
+    for variable in values:
+        if variable.op.name.endswith(("norm3/gamma", "norm/gamma")):
+            values[variable] *= 0.3
+    return values
+
+
+def test_a_step_along_the_gradient_changes_the_loss_by_its_length():
+    config = TrainConfig(network="i3d", frames=4, frame_interval=1,
+                         image_size=32, base_width=2, classes=3)
+    with graph_session() as session:
+        net = make_network(config)
+        clips = tf.constant(rule.clips(2, 4, 32))
+        loss = tf.reduce_sum(tf.sin(net(clips, is_training=False)))
+        values = mild_values(net, 1)
+        set_values(session, values)
+        trained = net.trainable_variables
+        gradients = session.run(tf1.gradients(loss, trained))
+        length = np.sqrt(sum((each ** 2).sum() for each in gradients))
+        losses = []
+        for sign in (1, -1):
+            set_values(session, {
+                each: values[each] + sign * 2e-4 / length * gradient
+                for each, gradient in zip(trained, gradients)})
+            losses.append(float(session.run(loss)))
+    assert (losses[0] - losses[1]) / 4e-4 == pytest.approx(length, rel=0.03)
+
+
+def test_larger_frames_have_the_mean_of_the_softmax_at_each_place():
+    with graph_session() as session:
+        net = VideoResNet("video-nonlocal-net", "c2d", classes=4, frames=2,
+                          image_size=32, base_width=2, placement={})
+        layers = []
+        logits = net(tf.constant(rule.clips(1, 2, 64)), is_training=False,
+                     layers=layers)
+        set_values(session, random_values(net.variables, 0))
+        found, features, kernel, bias = session.run(
+            [logits, layers[-1][1], net.dense.kernel, net.dense.bias])
+    scores = np.exp(features.mean(0) @ kernel + bias)       # [2, 2, classes]
+    shares = scores / scores.sum(-1, keepdims=True)
+    np.testing.assert_allclose(
+        np.exp(found[0]), shares.mean((0, 1)), rtol=1e-4)
+
+
+def test_paddles_features_are_halved_outside_training():
+    with graph_session() as session:
+        outcomes = []
+        for protocol in ("video-nonlocal-net", "paddle"):
+            net = VideoResNet(protocol, "c2d", classes=4, frames=2,
+                              image_size=32, base_width=2, placement={})
+            logits = net(tf.constant(rule.clips(1, 2, 32)), is_training=False)
+            values = random_values(net.variables, 0)
+            set_values(session, {
+                each: np.ones(each.shape.as_list()) if "moving" in
+                each.op.name else value for each, value in values.items()})
+            session.run(net.dense.bias.initializer, {
+                net.dense.bias.initializer.inputs[1]: np.zeros(4)})
+            outcomes.append(session.run(logits))
+    # PDL subtracts and divides by the same numbers.
+    np.testing.assert_allclose(outcomes[1], outcomes[0] / 2, rtol=1e-4)
+
+
+def test_channels_are_shifted_by_a_frame():
+    x = np.random.RandomState(0).randn(2, 3, 4, 5, 16).astype(np.float32)
+    want = np.zeros_like(x)
+    want[:, :-1, ..., :2] = x[:, 1:, ..., :2]           # from the next
+    want[:, 1:, ..., 2:4] = x[:, :-1, ..., 2:4]         # from the one before
+    want[..., 4:] = x[..., 4:]
+    with graph_session() as session:
+        found = session.run(shifted(tf.constant(x.reshape(6, 4, 5, 16)), 3, 8))
+    np.testing.assert_array_equal(found.reshape(want.shape), want)
+
+
+@pytest.mark.parametrize("stride, frames", [(1, 6), (2, 6), (2, 5)])
+def test_the_stem_is_a_convolution_in_three_dimensions(stride, frames):
+    x = np.random.RandomState(0).randn(2, frames, 12, 10, 3).astype(np.float32)
+    with graph_session() as session:
+        stem = Stem(5, stride, 4, lambda *_: (lambda x, is_training: x))
+        found, count = stem(tf.constant(x), is_training=False)
+        kernel = tf.reshape(stem.conv.kernel, [7, 7, 5, 3, 4])
+        padded = np.pad(x, [(0, 0), (2, 2), (3, 3), (3, 3), (0, 0)],
+                        mode="constant")
+        want = tf.nn.relu(tf.nn.conv3d(
+            padded, tf.transpose(kernel, [2, 0, 1, 3, 4]),
+            [1, stride, 2, 2, 1], "VALID"))
+        session.run(tf1.global_variables_initializer())
+        found, want = session.run([found, want])
+    assert count == want.shape[1]
+    np.testing.assert_allclose(found.reshape(want.shape), want, atol=1e-5)
+
+
+def test_a_temporal_convolution_is_one_in_three_dimensions():
+    x = np.random.RandomState(0).randn(2, 4, 3, 5, 6).astype(np.float32)
+    with graph_session() as session:
+        conv = TemporalConv(6, 7, 3)
+        found = conv(tf.constant(x.reshape(8, 3, 5, 6)), 4)
+        want = tf.nn.conv3d(x, tf.expand_dims(conv.kernel, 2),
+                            [1, 1, 1, 1, 1], "SAME")
+        session.run(tf1.global_variables_initializer())
+        found, want = session.run([found, want])
+    np.testing.assert_allclose(found.reshape(want.shape), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("count, settings", [
+    (31686096, {"network": "c2d"}),
+    (24327632, {"network": "c2d", "non_local": "0"}),
+    (35401936, {"network": "i3d"}),
+    (35397840, {"network": "i3d", "protocol": "mmaction2-1.x"}),
+    (31723728, {"network": "i3d", "protocol": "mmaction2-0.x",
+                "instantiation": "gaussian"}),
+    (35397840, {"network": "i3d", "protocol": "mindspore"}),
+    (31682000, {"network": "tsm"}),
+    (28007888, {"network": "tsm", "instantiation": "gaussian"})])
+def test_full_width_has_the_published_number_of_parameters(count, settings):
+    assert need.parameters(TrainConfig(**settings)) == count
+
+
+@pytest.mark.parametrize("settings", [
+    {"network": "i3d", "resnet_size": 101, "frozen_norm": True, "frames": 32,
+     "frame_interval": 4},
+    {"network": "tsm", "instantiation": "concatenation", "block": "pre_norm"},
+    {"network": "c2d", "non_local": "10", "block_norm": "affine"}])
+def test_the_tables_count_the_parameters_of_the_network(settings):
+    config = TrainConfig(base_width=4, classes=7, **settings)
+    with tf.Graph().as_default():
+        assert make_network(config).parameters() == need.parameters(config)
+
+
+@pytest.mark.parametrize("gigas, settings", [      # mmaction2's, of its pages
+    (43.5, {"network": "i3d", "non_local": "0", "image_size": 256}),
+    (59.3, {"network": "i3d", "image_size": 256}),
+    (56.5, {"network": "i3d", "image_size": 256, "instantiation": "gaussian"}),
+    (32.88, {"network": "tsm", "non_local": "0"}),
+    (61.30, {"network": "tsm"}),
+    (59.06, {"network": "tsm", "instantiation": "gaussian"})])
+def test_multiply_adds_are_those_that_mmaction2_counts(gigas, settings):
+    config = TrainConfig(protocol="mmaction2-1.x", **settings)
+    assert need.flops_per_image(config) / 2e9 == pytest.approx(gigas, rel=0.01)

@@ -1,0 +1,82 @@
+"""Networks of clips with other systems' weights, for several tests."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import ROOT, graph_session, set_values
+
+from nonlocal_tf.networks.video import VideoResNet
+from nonlocal_tf.weights import mapping, recognise
+
+FOLDER = os.path.join(ROOT, "..", "shared", "data", "video", "vectors")
+# Name: protocol, network, frames, interval, more of `VideoResNet`.
+VECTORS = {
+    "c2_i3d_nl_8": ("video-nonlocal-net", "i3d", 8, 8, {}),
+    "c2_i3d_nl_8_dot": ("video-nonlocal-net", "i3d", 8, 8, {
+        "instantiation": "dot_product"}),
+    "c2_i3d_nl_8_test": ("video-nonlocal-net", "i3d", 8, 8, {}),
+    "c2_i3d_nl_8_train": ("video-nonlocal-net", "i3d", 8, 8, {}),
+    "c2_i3d_nl_32_affine": ("video-nonlocal-net", "i3d", 32, 4, {
+        "frozen_norm": True}),
+    "mma_c2d": ("mmaction2-1.x", "c2d", 8, 8, {
+        "image_size": 64, "placement": {}}),
+    "mma_i3d_nl_emb": ("mmaction2-1.x", "i3d", 32, 2, {"image_size": 64}),
+    "mma_tsm_nl_dot": ("mmaction2-1.x", "tsm", 8, 0, {
+        "image_size": 64, "instantiation": "dot_product"}),
+    "paddle_c2d_nl_valid": ("paddle", "c2d", 8, 8, {}),
+    "mindspore_nonlocal3d": ("mindspore", "i3d", 32, 6, {
+        "image_size": 64, "instantiation": "dot_product"}),
+}
+
+
+def vector(name):
+    """The arrays of a vector and its settings; skips where it is not there."""
+    path = os.path.join(FOLDER, name + ".npz")
+    if not os.path.exists(path):
+        pytest.skip("no test vectors in " + FOLDER)
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    return arrays, json.loads(str(arrays.pop("meta")))
+
+
+def parameters(arrays):
+    return {name[6:]: value for name, value in arrays.items()
+            if name.startswith("param/")}
+
+
+def thin(protocol, network, frames, interval, more):
+    return VideoResNet(protocol, network, classes=20, frames=frames,
+                       interval=interval, base_width=8, **more)
+
+
+def by_name(network):
+    prefix = network.name_scope.name
+    return {each.op.name[len(prefix):]: each for each in network.variables}
+
+
+def load(session, network, tensors):
+    """Gives a network the tensors of another system; returns what they are."""
+    found = recognise.recognise("tensors", tensors)
+    variables = by_name(network)
+    mapped = mapping.map_in("tensors", found, tensors, {
+        name: each.shape.as_list() for name, each in variables.items()})
+    assert not mapped.unused
+    set_values(session, {variables[name]: value
+                         for name, value in mapped.values.items()})
+    return found
+
+
+def answer(name, layers=None):
+    """Logits, probabilities and named layers of a vector, and the vector."""
+    arrays, meta = vector(name)
+    with graph_session() as session:
+        network = thin(*VECTORS[name])
+        logits = network(tf.constant(arrays["clip"]), is_training=False,
+                         layers=layers)
+        load(session, network, parameters(arrays))
+        fetched = session.run([logits, tf.nn.softmax(logits), dict(
+            layers or ())])
+    return fetched, arrays, meta
