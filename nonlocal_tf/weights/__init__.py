@@ -1,0 +1,1 @@
+"""Other systems' weights: their files, and their names for our variables."""
