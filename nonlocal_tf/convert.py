@@ -286,7 +286,7 @@ def _say_network(config):
 
 def write_out(flags):
     """Writes a checkpoint's weights as another system's file."""
-    from nonlocal_tf.weights import checkpoints, files, mapping
+    from nonlocal_tf.weights import checkpoints, mapping, writers
     from nonlocal_tf.weights.names import Traits
     system, path = flags.to
     config, values = checkpoints.read(flags.train_url)
@@ -299,7 +299,7 @@ def write_out(flags):
     tensors = mapping.map_out(system, config.network, Traits(
         config.placement(), shift, shift and config.resnet_size > 50,
         config.sub_sample), values)
-    write = {"mmaction2": files.write_torch, "caffe2": files.write_caffe2}
+    write = {"mmaction2": writers.write_torch, "caffe2": writers.write_caffe2}
     write[system](path, tensors)
     say("Wrote {}: {} tensors of {}, {}".format(
         path, len(tensors), system, config.network))
