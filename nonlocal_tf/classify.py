@@ -71,13 +71,14 @@ def classify(flags):
         except UserError as error:
             failures.append(str(error))
             answers.append({"file": file, "error": str(error)})
-            sys.stderr.write("classify: {}\n".format(error))
+            if len(flags.files) > 1:
+                sys.stderr.write("classify: {}\n".format(error))
             continue
         answers.append(_answer(file, network(batch)[0], names, flags.top))
         _say(answers[-1], batch.shape[1:])
     if len(failures) == len(flags.files):
-        raise UserError("None of the files could be read ({}).".format(
-            len(failures)))
+        raise UserError(failures[0] if len(failures) == 1 else
+                        "None of the files could be read.")
     if flags.json:
         storage.make_folder(os.path.dirname(flags.json) or ".", "--json")
         storage.write_text(flags.json, json.dumps(answers, indent=1))
