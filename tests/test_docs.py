@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from support import ROOT, blocks, shell_lines
 
+from nonlocal_tf import classify, convert
 from nonlocal_tf.export import bins, freeze, msame, score
 from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.training.flags import parse_flags
@@ -40,8 +41,10 @@ def test_export_commands_have_flags_that_exist(path):
     modules = {"nonlocal_tf.export." + name: module for name, module in (
         ("bins", bins), ("msame", msame), ("preflight", preflight),
         ("score", score))}
+    modules.update({"nonlocal_tf.convert": convert,
+                    "nonlocal_tf.classify": classify})
     for line in shell_lines(path):
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line.partition(" > ")[0], comments=True)
         if words[1:2] == ["freeze_pb.py"]:
             freeze.parse_flags(words[2:], "freeze_pb.py")
         if words[1:2] == ["-m"] and words[2].startswith("nonlocal_tf"):
@@ -79,7 +82,7 @@ def test_code_of_the_readme_prints_what_it_says():
 
 @pytest.mark.parametrize("page", [
     "README", "docs/deployment", "docs/modelarts",
-    "docs/bring-your-own-network", "docs/change-the-network"])
+    "docs/bring-your-own-network", "docs/change-the-network", "docs/video"])
 def test_both_languages_show_the_same_commands_and_flags(page):
     english, chinese = (os.path.join(ROOT, page + ending)
                         for ending in (".md", ".zh.md"))

@@ -8,6 +8,18 @@ from nonlocal_tf.networks.video import VideoResNet
 from nonlocal_tf.protocols import trunk
 
 
+def load(config):
+    """There are no lists of videos to train on yet.
+
+    Raises:
+      UserError: always.
+    """
+    raise UserError(
+        "--network must be digits to train; videos cannot be read yet, so that "
+        "{} is for converted weights: python -m nonlocal_tf.convert --help."
+        .format(config.network))
+
+
 def input_shape(config, size):
     """[B, T, S, S, 3]."""
     return [size, config.frames, config.image_size, config.image_size, 3]
