@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health
-from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy, predict
 from nonlocal_tf.tasks import make_network
@@ -26,6 +25,7 @@ class Checkpoint(NamedTuple):
     prefix: str                         # path without endings
     step: int
     config: TrainConfig
+    class_names: tuple                  # by label; empty: not known
 
 
 def find(train_url, prefix, image_size=0):
@@ -58,7 +58,8 @@ def find(train_url, prefix, image_size=0):
     except TypeError as error:
         raise UserError("The settings in {!r} are not of this version ({}). "
                         "{}".format(prefix + ".json", error, REMEDY))
-    return Checkpoint(prefix, note["step"], config)
+    return Checkpoint(prefix, note["step"], config,
+                      tuple(note.get("class_names", ())))
 
 
 def _prefix(train_url, prefix):
@@ -100,24 +101,26 @@ class InferenceGraph:
       config: its `TrainConfig`.
       batch_size: B, static; None leaves it open.
       layout: "image", float32 [B, S, S, 1] in 0..1, already padded to S =
-        config.image_size; or "flat", float32 [B, 784], padded in the graph.
+        config.image_size; or "flat", float32 [B, side * side] of the images in
+        the files, padded in the graph.
       with_probabilities: whether there is a softmax output too.
 
     Attributes:
       input: the placeholder `input`.
-      logits: float32 [B, 10].
+      logits: float32 [B, classes].
       variables: the network's, moving statistics too.
       attention: float32 [blocks, images, 4]; see `health.measure`.
       outputs: operations `output` (int32 [B], the class) and, where asked
-        for, `probabilities` (float32 [B, 10]).
+        for, `probabilities` (float32 [B, classes]).
     """
 
     def __init__(self, config, batch_size, layout, with_probabilities=False):
-        shape = deploy.shape(config.image_size, batch_size, layout)
+        side = config.digit_size
+        shape = deploy.shape(config.image_size, batch_size, layout, side)
         self.input = tf1.placeholder(tf.float32, shape, deploy.INPUT)
         images = self.input
         if layout == "flat":
-            images = tf.reshape(images, [-1, DIGIT_SIZE, DIGIT_SIZE, 1])
+            images = tf.reshape(images, [-1, side, side, 1])
         network = make_network(config)
         watched = []
         self.logits = network(images, is_training=False, watch=watched)
@@ -136,7 +139,7 @@ class InferenceGraph:
                            REMEDY, exact=False)
 
     def answers(self, session, images):
-        """Logits [N, 10], and the attention in the first of the images."""
+        """Logits [N, classes], and the attention in the first of the images."""
         logits, attention = [], []
         for batch, valid in predict.digits(images, self.input.shape.as_list()):
             found, measured = session.run(
