@@ -179,13 +179,13 @@ def check_labels(labels, classes, folder):
 
 
 def fingerprint(dataset):
-    """CRC-32 over the shapes and the values of a `Dataset`, as 8 hex digits.
+    """CRC-32 over the shapes and the values of the arrays, as 8 hex digits.
 
     It tells sets apart by accident, not by intent: enough to refuse to resume
     a run on other data.
     """
     crc = 0
-    for array in dataset:
+    for array in dataset[:4]:
         crc = zlib.crc32(repr(array.shape).encode("ascii"), crc)
         crc = zlib.crc32(np.ascontiguousarray(
             array, array.dtype.newbyteorder("<")), crc)

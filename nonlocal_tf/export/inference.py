@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health
+from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy, predict
 from nonlocal_tf.tasks import make_network
@@ -115,7 +116,7 @@ class InferenceGraph:
     """
 
     def __init__(self, config, batch_size, layout, with_probabilities=False):
-        side = config.digit_size
+        side = config.digit_size or DIGIT_SIZE
         shape = deploy.shape(config.image_size, batch_size, layout, side)
         self.input = tf1.placeholder(tf.float32, shape, deploy.INPUT)
         images = self.input
