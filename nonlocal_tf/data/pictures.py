@@ -46,7 +46,8 @@ def read_part(folder, part, names):
       part: the folder's name.
       names: of the classes, by label.
     Returns:
-      uint8 [N, S, S, 1] in the order of labels and file names, int32 [N].
+      uint8 [N, S, S, 1] and int32 [N]: the first of each class by their
+      names, then the second, so that some images are some of each class.
     Raises:
       UserError: one line, which names the folder or the file.
     """
@@ -56,23 +57,23 @@ def read_part(folder, part, names):
             "{!r} must have folders of the classes alone ({}); {!r} is none. "
             "Move it away, or train with it.".format(
                 os.path.join(folder, part), ", ".join(names), unknown[0]))
-    paths, labels, others = [], [], []
+    found, others = [], []
     for label, name in enumerate(names):
         place = os.path.join(folder, part, name)
-        for file in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-            path = os.path.join(place, file)
-            if file.lower().endswith(".png"):
-                paths.append(path)
-                labels.append(label)
-            elif not file.startswith("."):
-                others.append(path)
+        files = [file for file in os.listdir(place) if file[0] != "."] if (
+            os.path.isdir(place)) else []
+        pngs = sorted(file for file in files if file.lower().endswith(".png"))
+        found += [(number, label, os.path.join(place, file))
+                  for number, file in enumerate(pngs)]
+        others += [os.path.join(place, file) for file in set(files) - set(pngs)]
     if others:
         logging.warning("Left out, not .png: %d in %r, such as %r", len(
-            others), os.path.join(folder, part), others[0])
-    if not paths:
+            others), os.path.join(folder, part), min(others))
+    if not found:
         raise UserError("{!r} must have .png files in folders of the classes; "
                         "it has none. Put them there.".format(
                             os.path.join(folder, part)))
+    _, labels, paths = zip(*sorted(found))
     pictures = []
     with _decoder() as decode:
         for path in paths:
