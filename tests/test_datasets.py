@@ -127,6 +127,13 @@ def test_files_that_do_not_fit_are_refused(folder, changes, words):
     assert words in refused("mnist", put(folder, dict(OWN, **changes)))
 
 
+def test_more_classes_than_the_labels_have_are_asked_for(folder):
+    assert len(datasets.load(
+        "mnist", put(folder, OWN), classes=12).train_labels) == 12
+    with pytest.raises(UserError, match="0 to 4, .* label 5 .* is 5. Leave"):
+        datasets.load("mnist", str(folder), classes=5)
+
+
 @pytest.mark.parametrize("load", [datasets.load, datasets.load_test])
 def test_own_set_is_not_completed_by_published_files(
         folder, published, load):
