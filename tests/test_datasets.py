@@ -121,7 +121,7 @@ def test_unknown_name_lists_the_known(folder):
      "there is no 6. Put"),
     ({TEST_LABELS: labels([3, 10])}, "label 1 (counted from 0) is 10"),
     ({TEST_IMAGES: images(2, seed=1, side=16)},
-     "28x28, the training images' size; in "),
+     "28x28, as the training images are; in "),
     ({TRAIN_LABELS: labels([0] * 12)}, "2 classes apart")])
 def test_files_that_do_not_fit_are_refused(folder, changes, words):
     assert words in refused("mnist", put(folder, dict(OWN, **changes)))

@@ -155,10 +155,10 @@ def test_the_test_alone_needs_names_in_place_of_train(tmp_path):
     ({"test/10/A.PNG": b"", "test/eel/a.png": b""}, "'eel' is none. Move"),
     ({"test/10/A.PNG": None, "test/10/a.jpg": b""}, "it has none. Put"),
     ({"train/10/a.png": None, "train/10/a.jpg": b""}, "there is no 10. Put"),
-    ({"train/9/b.png": square(4)}, "/b.png' has 4x4 pixels, "),
-    ({"train/9/a.png": png([[1, 2]])}, "/a.png' has 1x2 pixels, "),
+    ({"train/9/b.png": square(4)}, "it has 4 rows and 4 columns"),
+    ({"train/9/a.png": png([[1, 2]])}, "it has 1 rows and 2 columns"),
     ({"train/9/b.png": b"a text"}, "/b.png' must be a PNG"),
-    ({"test/10/A.PNG": square(4)}, "3x3, the training images' size; in "),
+    ({"test/10/A.PNG": square(4)}, "3x3, as the training images are; in "),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_folder_that_is_no_set_is_refused(tmp_path, changes, words):
     files = {name: content for name, content in dict(SET, **changes).items()

@@ -111,6 +111,7 @@ def load(name, folder, mirrors=(), classes=None):
     """
     if _is_of_pictures(folder):
         names = pictures.class_names(folder)
+        logging.info("PNGs in %r, of the classes %s", folder, ", ".join(names))
         dataset = Dataset(*pictures.read_part(folder, "train", names),
                           *pictures.read_part(folder, "test", names),
                           class_names=names)
@@ -119,7 +120,7 @@ def load(name, folder, mirrors=(), classes=None):
         dataset = Dataset(*_read_pair(folder, *FILES[:2]),
                           *_read_pair(folder, *FILES[2:]))
     check_side(dataset.test_images, dataset.train_images.shape[1], folder,
-               "the training images'")
+               "as the training images are")
     wanted = classes or max(
         2, dataset.train_labels.max() + 1, len(dataset.class_names))
     check_labels(dataset.train_labels, wanted, folder)
@@ -157,13 +158,13 @@ def load_test(name, folder, mirrors=(), class_names=()):
     return _read_pair(folder, *FILES[2:])
 
 
-def check_side(images, side, folder, whose):
-    """Raises UserError unless the images have `side`, which is `whose`."""
+def check_side(images, side, folder, reason):
+    """Raises UserError unless the images have `side`, for a `reason`."""
     if images.shape[1] != side:
         raise UserError(
-            "Images must be {0}x{0}, {1} size; in {2!r} some are {3}x{3}. Put "
-            "a set of one size there, or name another --data_url.".format(
-                side, whose, folder, images.shape[1]))
+            "Images must be {0}x{0}, {1}; in {2!r} some are {3}x{3}. Put a set "
+            "of that size there, or name another --data_url.".format(
+                side, reason, folder, images.shape[1]))
 
 
 def check_labels(labels, classes, folder):

@@ -81,10 +81,10 @@ def read_part(folder, part, names):
             rows, columns = pictures[-1].shape
             if rows != columns or pictures[-1].shape != pictures[0].shape:
                 raise UserError(
-                    "The pictures of a set must be square and of one size; "
-                    "{!r} has {}x{} pixels, {!r} {}x{}. Make them equal, or "
-                    "leave the odd one out.".format(
-                        path, rows, columns, paths[0], *pictures[0].shape))
+                    "{!r} must be square, with the {} columns of {!r}, as all "
+                    "of a set; it has {} rows and {} columns. Make them equal, "
+                    "or leave the odd one out.".format(
+                        path, pictures[0].shape[1], paths[0], rows, columns))
     return np.stack(pictures)[..., np.newaxis], np.array(labels, np.int32)
 
 
@@ -199,9 +199,8 @@ def _checked(path, limit):
             path, error.strerror))
     if data[:8] != _SIGNATURE or data[12:16] != b"IHDR" or len(data) < 26:
         raise UserError(
-            "{!r} must be a PNG; it begins with {!r}. Convert it, or, of an "
-            "IDX file, name a picture: FILE-idx3-ubyte:7.".format(
-                path, data[:8]))
+            "{!r} must be a PNG; it begins with {!r}. Convert it; of an IDX "
+            "file name a picture, FILE-idx3-ubyte:7.".format(path, data[:8]))
     columns, rows, bits = struct.unpack(">IIB", data[16:25])
     if bits == 16:
         raise UserError("{!r} must have 8 bits a channel, or fewer; it has "

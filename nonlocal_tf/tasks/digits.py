@@ -17,7 +17,7 @@ def settled(config, data):
     """With the number of classes and the side of the images."""
     side = data.train_images.shape[1]
     datasets.check_side(data.train_images, config.digit_size or side,
-                        config.data_folder(), "--digit_size's")
+                        config.data_folder(), "as --digit_size says")
     return dataclasses.replace(
         config, digit_size=side, classes=config.classes or int(
             data.train_labels.max()) + 1)
@@ -28,7 +28,8 @@ def load_test(config, class_names=()):
     folder = config.data_folder()
     images, labels = datasets.load_test(
         config.dataset, folder, config.mirrors(), class_names)
-    datasets.check_side(images, config.digit_size, folder, "the network's")
+    datasets.check_side(images, config.digit_size, folder,
+                        "as the network's are")
     datasets.check_labels(labels, config.classes, folder)
     return images, labels
 
