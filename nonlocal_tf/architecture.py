@@ -7,7 +7,9 @@ import re
 
 from nonlocal_tf.errors import UserError
 
+# MNIST's, where neither settings nor files tell others.
 DIGIT_SIZE = 28                 # rows and columns of an image in the files
+DIGIT_CLASSES = 10
 
 # Bottlenecks of res2, res3, res4, res5 by depth (arXiv:1512.03385, Table 1).
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

@@ -62,7 +62,7 @@ def classify(flags):
     from nonlocal_tf import tasks, trained
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     found = trained.find(flags.train_url, flags.checkpoint)
-    names = found.note.get("class_names")
+    names = found.class_names
     network = trained.Network(found)
     answers, failures = [], []
     for file in flags.files:

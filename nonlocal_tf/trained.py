@@ -24,6 +24,11 @@ class Checkpoint(NamedTuple):
     config: TrainConfig
     note: dict                          # all that is known of it
 
+    @property
+    def class_names(self):
+        """By label, a tuple; empty where they are not known."""
+        return tuple(self.note.get("class_names") or ())
+
 
 def find(train_url, prefix="", image_size=0):
     """The checkpoint `prefix`, or else the newest under `train_url`.

@@ -62,6 +62,18 @@ def test_half_a_pixel_is_the_mean_of_two(moved):
     np.testing.assert_array_equal(found, np.floor(mean + 0.5))
 
 
+@pytest.mark.parametrize("side, pixels", [(56, 4), (14, 1), (1, 0)])
+def test_a_shift_grows_with_the_image(monkeypatch, side, pixels):
+    numbers = np.zeros(4 + 2 * augment._GRID ** 2)
+    numbers[2] = 1.0                                    # down
+    monkeypatch.setattr(augment, "_numbers", lambda *_: numbers)
+    image = np.zeros((1, side, side, 1), np.uint8)
+    image[0, side // 2] = 200
+    found = augment.augmented(image, 0, 1, [0])
+    if side > 1:
+        np.testing.assert_array_equal(found, np.roll(image, pixels, 1))
+
+
 def test_a_quarter_turn_is_that_of_numpy(moved, monkeypatch):
     monkeypatch.setattr(augment, "_ANGLE", np.pi / 2)
     found, image = moved(angle=1.0)

@@ -82,6 +82,7 @@ def test_home_is_expanded(monkeypatch):
 
 @pytest.mark.parametrize("arguments, required", [
     (["--image_size", "27"], "28 to 4096"),
+    (["--image_size", "32", "--digit_size", "40"], "at least 40"),
     (["--epoch", "0"], "1 to 1000000"),
     (["--batchsize", "0"], "1 to 1000000"),
     (["--batchsize", "many"], "invalid int value"),

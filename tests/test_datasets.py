@@ -14,9 +14,9 @@ from nonlocal_tf.errors import UserError
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = datasets.FILES
 
 
-def images(count, seed):
-    pixels = np.random.RandomState(seed).bytes(count * 784)
-    return struct.pack(">IIII", 2051, count, 28, 28) + pixels
+def images(count, seed, side=28):
+    pixels = np.random.RandomState(seed).bytes(count * side ** 2)
+    return struct.pack(">IIII", 2051, count, side, side) + pixels
 
 
 def labels(values):
@@ -90,7 +90,7 @@ def test_own_set_is_read_by_its_folder(folder, ends):
     assert data.train_labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert data.test_images.shape == (2, 28, 28, 1)
     assert data.test_labels.tolist() == [3, 3]
-    assert [array.dtype for array in data] == [np.uint8, np.int32] * 2
+    assert [array.dtype for array in data[:4]] == [np.uint8, np.int32] * 2
 
 
 def test_copies_that_differ_are_refused(folder):
@@ -118,10 +118,20 @@ def test_unknown_name_lists_the_known(folder):
     ({TEST_LABELS: labels([1, 2, 3])},
      TEST_IMAGES + " holds 2 images, " + TEST_LABELS + " 3 labels"),
     ({TRAIN_LABELS: labels([0, 1, 2, 3, 4, 5, 7, 8] + [0] * 4)},
-     "there is no 6, 9."),
-    ({TEST_LABELS: labels([3, 10])}, "label 1 (counted from 0) is 10")])
+     "there is no 6. Put"),
+    ({TEST_LABELS: labels([3, 10])}, "label 1 (counted from 0) is 10"),
+    ({TEST_IMAGES: images(2, seed=1, side=16)},
+     "28x28, as the training images are; in "),
+    ({TRAIN_LABELS: labels([0] * 12)}, "2 classes apart")])
 def test_files_that_do_not_fit_are_refused(folder, changes, words):
     assert words in refused("mnist", put(folder, dict(OWN, **changes)))
+
+
+def test_more_classes_than_the_labels_have_are_asked_for(folder):
+    assert len(datasets.load(
+        "mnist", put(folder, OWN), classes=12).train_labels) == 12
+    with pytest.raises(UserError, match="0 to 4, .* label 5 .* is 5. Leave"):
+        datasets.load("mnist", str(folder), classes=5)
 
 
 @pytest.mark.parametrize("load", [datasets.load, datasets.load_test])

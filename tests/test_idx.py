@@ -62,22 +62,24 @@ def test_arrays_are_those_of_the_file(write, pack, name):
     (LABELS, "the numbers (2049, 5, "),
     (b"<!doctype html><html>", "it begins with b'<!doctype html><'"),
     (struct.pack(">IIII", 2051, 3, 32, 30),
-     "(2051, 3, 32, 30), in place of (2051, N >= 1, 28, 28)"),
+     "(2051, 3, 32, 30), in place of (2051, N >= 1, S >= 1, S)"),
     (struct.pack(">IIII", 2051, 0, 28, 28), "(2051, 0, 28, 28)"),
+    (struct.pack(">IIII", 2051, 1, 0, 0), "(2051, 1, 0, 0)"),
     (struct.pack(">IIII", 2051, 2**32 - 1, 28, 28), "4294967295 items"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_wrong_images_file_says_what_was_received(write, content, received):
     text = refused(idx.read_images, write(content))
-    assert "an IDX file of 28x28 images (magic 2051)" in text
+    assert "an IDX file of square images (magic 2051)" in text
     assert received in text
     assert "Delete the file" in text
 
 
-def test_label_above_nine_is_named_with_its_place(write):
-    path = write(struct.pack(">II", 2049, 4) + bytes([1, 9, 10, 255]))
-    text = refused(idx.read_labels, path)
-    assert "label 2 (counted from 0) is 10" in text
-    assert "Delete" not in text         # it may be the only copy
+def test_any_side_and_any_byte_as_a_label_are_read(write):
+    images = idx.read_images(write(struct.pack(">IIII", 2051, 2, 3, 3)
+                                   + bytes(range(18))))
+    assert images.shape == (2, 3, 3, 1) and images[1, 0, 2, 0] == 11
+    labels = idx.read_labels(write(struct.pack(">II", 2049, 2) + b"\0\xff"))
+    assert labels.tolist() == [0, 255]
 
 
 def test_file_that_cannot_be_read(write, tmp_path):

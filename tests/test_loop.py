@@ -81,7 +81,8 @@ def test_test_accuracy_is_that_of_every_test_image_once(unbroken, tiny_set):
 def test_settings_are_kept(unbroken, tiny_set):
     with open(os.path.join(str(unbroken[0]), "config.json")) as file:
         assert TrainConfig(**json.load(file)) == thin_config(
-            tiny_set, unbroken[0], micro_batch="8")     # what auto chose
+            tiny_set, unbroken[0], micro_batch="8",     # what auto chose
+            digit_size=28, classes=10)                  # the data's
 
 
 def test_tensorboard_gets_losses_accuracies_and_speed(unbroken):

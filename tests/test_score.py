@@ -61,6 +61,17 @@ def test_npy_of_ais_bench_is_read(array, tmp_path):
     assert results.read(str(tmp_path), 3).classes.tolist() == CLASSES
 
 
+@pytest.mark.parametrize("content", [
+    np.array([2, 0, 1], "<i4"), np.array([2, 0, 1], "<i8"),
+    np.eye(3)[[2, 0, 1]].astype("<f4"), np.eye(3)[[2, 0, 1]].astype("<f2")])
+def test_classes_may_be_fewer_than_ten(content, scored):
+    files = {"1_batch_0_3_output_0.bin": content.tobytes()}
+    code, out, _ = scored(files, [2, 0, 0], "--classes", "3")
+    assert code == 0 and "accuracy 66.67% (2 of 3 images)" in out
+    code, _, error = scored(files, [2, 0, 3], "--classes", "3")
+    assert code == 2 and "0 to 2, one for each image" in error
+
+
 def test_order_of_the_files_does_not_matter(scored):
     """Twelve files of one image; in msame's plain order 10 precedes 2."""
     labels = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 2]

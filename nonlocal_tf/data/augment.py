@@ -8,11 +8,13 @@ import math
 
 import numpy as np
 
-_SHIFT = 2.0                    # pixels, at most
+from nonlocal_tf.architecture import DIGIT_SIZE
+
+_SHIFT = 2.0                    # pixels of 28, at most
 _ANGLE = math.radians(10.0)     # at most
 _SCALE = math.log(1.1)         # at most, either way
 # Elastic distortion (Simard et al., ICDAR 2003): normal numbers on a grid,
-# smoothed over the image; pixels, standard deviation.
+# smoothed over the image; pixels of 28, standard deviation.
 _GRID, _BEND = 6, 0.7
 
 
@@ -33,8 +35,10 @@ def augmented(images, seed, epoch, indices):
     angle, size = _ANGLE * uniform[:, 0], np.exp(_SCALE * uniform[:, 1])
     y = np.arange(height, dtype=np.float32)[:, None] - (height - 1) / 2.0
     x = np.arange(width, dtype=np.float32) - (width - 1) / 2.0
-    y, x = y - _SHIFT * uniform[:, 2], x - _SHIFT * uniform[:, 3]
-    bend = _BEND * np.matmul(
+    unit = height / DIGIT_SIZE
+    y = y - _SHIFT * unit * uniform[:, 2]
+    x = x - _SHIFT * unit * uniform[:, 3]
+    bend = _BEND * unit * np.matmul(
         np.matmul(_smooth(height), normal), _smooth(width).T)
     cosine, sine = np.cos(angle) / size, np.sin(angle) / size
     return _sample(
@@ -53,7 +57,7 @@ def _numbers(seed, epoch, index):
 def _smooth(size):
     """[size, grid]: Gaussian weights of the grid's points, of unit length."""
     points = np.linspace(0, size - 1, _GRID)
-    spacing = (size - 1) / (_GRID - 1)
+    spacing = max(size - 1, 1) / (_GRID - 1)
     weights = np.exp(
         -0.5 * ((np.arange(size)[:, None] - points) / (0.7 * spacing)) ** 2)
     return weights / np.sqrt((weights ** 2).sum(1, keepdims=True))

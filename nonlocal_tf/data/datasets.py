@@ -1,8 +1,9 @@
 """The data sets by name, and the four arrays that a folder holds.
 
-Any IDX set of 28x28 images in ten classes works by its folder. Where a file is
-there both plain and as .gz, both are read and must hold the same: neither is
-silently preferred, so that a half-unpacked or a stale copy is noticed.
+Any IDX set of square images works by its folder, and so does a folder of PNGs
+for each class (`pictures`). Where a file is there both plain and as .gz, both
+are read and must hold the same: neither is silently preferred, so that a
+half-unpacked or a stale copy is noticed.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from nonlocal_tf.data import digits, download, idx
+from nonlocal_tf.data import digits, download, idx, pictures
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.storage import make_folder
 
@@ -25,12 +26,13 @@ FILES = (
 
 
 class Dataset(NamedTuple):
-    """Images [N, 28, 28, 1] uint8 and labels [N] int32, C-contiguous."""
+    """Images [N, S, S, 1] uint8 and labels [N] int32, C-contiguous."""
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    class_names: tuple = ()             # by label; empty: not known
 
 
 class Source(NamedTuple):
@@ -89,7 +91,7 @@ e1e4b843cf9a2739b7ff31562f9c0e73ffa685ce9082f1b68023bc5bb39a62f4 1127408
 }
 
 
-def load(name, folder, mirrors=()):
+def load(name, folder, mirrors=(), classes=None):
     """The four arrays of a data set; what is missing in `folder` is got there.
 
     Files that are not the published ones of `name` are used (a part of MNIST,
@@ -100,49 +102,100 @@ def load(name, folder, mirrors=()):
       name: a key of `DATASETS`.
       folder: a local folder with `FILES`, each plain or as .gz.
       mirrors: base URLs that are tried before the known ones.
+      classes: that are told apart; None: as many as the training labels have,
+        each of which must be among them then.
     Returns:
-      A `Dataset` with one label in 0..9 for each image and all of the ten
-      classes among the training labels.
+      A `Dataset` with one label below `classes` for each image.
     Raises:
       UserError: one line: required, received, what to do.
     """
-    _complete(name, folder, mirrors, FILES)
-    dataset = Dataset(*_read_pair(folder, *FILES[:2]),
-                      *_read_pair(folder, *FILES[2:]))
-    absent = np.setdiff1d(np.arange(idx.CLASSES), dataset.train_labels)
-    if absent.size:
+    if _is_of_pictures(folder):
+        names = pictures.class_names(folder)
+        logging.info("PNGs in %r, of the classes %s", folder, ", ".join(names))
+        dataset = Dataset(*pictures.read_part(folder, "train", names),
+                          *pictures.read_part(folder, "test", names),
+                          class_names=names)
+    else:
+        _complete(name, folder, mirrors, FILES)
+        dataset = Dataset(*_read_pair(folder, *FILES[:2]),
+                          *_read_pair(folder, *FILES[2:]))
+    check_side(dataset.test_images, dataset.train_images.shape[1], folder,
+               "as the training images are")
+    wanted = classes or max(
+        2, dataset.train_labels.max() + 1, len(dataset.class_names))
+    check_labels(dataset.train_labels, wanted, folder)
+    check_labels(dataset.test_labels, wanted, folder)
+    absent = ", ".join(
+        str(dict(enumerate(dataset.class_names)).get(label, label))
+        for label in np.setdiff1d(np.arange(wanted), dataset.train_labels))
+    if absent and not classes:
         raise UserError(
             "The network tells {} classes apart, so that each must be among "
             "the training labels in {!r}; there is no {}. Put a set with all "
-            "of them there.".format(
-                idx.CLASSES, folder, ", ".join(map(str, absent))))
+            "of them there, or give --classes {}.".format(
+                wanted, folder, absent, wanted))
+    if absent:
+        logging.warning("No training label in %r is %s", folder, absent)
     return dataset
 
 
-def load_test(name, folder, mirrors=()):
+def load_test(name, folder, mirrors=(), class_names=()):
     """The test images and labels of a data set, as `load` gives them.
 
-    The two test files are enough, and only they are downloaded; those of
-    digits are not written.
+    The two test files, or the folder test/, are enough; only the files are
+    downloaded; those of digits are not written.
+
+    Args:
+      name, folder, mirrors: see `load`.
+      class_names: of pictures; by default the folders in train/.
     """
+    if _is_of_pictures(folder):
+        return pictures.read_part(
+            folder, "test", class_names or pictures.class_names(folder))
     if name == "digits" and not _copies(folder, *FILES[2:]):
         return digits.digits()[2:]
     _complete(name, folder, mirrors, FILES[2:])
     return _read_pair(folder, *FILES[2:])
 
 
+def check_side(images, side, folder, reason):
+    """Raises UserError unless the images have `side`, for a `reason`."""
+    if images.shape[1] != side:
+        raise UserError(
+            "Images must be {0}x{0}, {1}; in {2!r} some are {3}x{3}. Put a set "
+            "of that size there, or name another --data_url.".format(
+                side, reason, folder, images.shape[1]))
+
+
+def check_labels(labels, classes, folder):
+    """Raises UserError unless each label is below `classes`."""
+    wrong = np.flatnonzero(labels >= classes)
+    if wrong.size:
+        raise UserError(
+            "The labels in {!r} must be 0 to {}, since the network tells {} "
+            "classes apart; label {} (counted from 0) is {}. Leave the other "
+            "classes out, or train with --classes {}.".format(
+                folder, classes - 1, classes, wrong[0], labels[wrong[0]],
+                labels.max() + 1))
+
+
 def fingerprint(dataset):
-    """CRC-32 over the shapes and the values of a `Dataset`, as 8 hex digits.
+    """CRC-32 over the shapes and the values of the arrays, as 8 hex digits.
 
     It tells sets apart by accident, not by intent: enough to refuse to resume
     a run on other data.
     """
     crc = 0
-    for array in dataset:
+    for array in dataset[:4]:
         crc = zlib.crc32(repr(array.shape).encode("ascii"), crc)
         crc = zlib.crc32(np.ascontiguousarray(
             array, array.dtype.newbyteorder("<")), crc)
     return "{:08x}".format(crc & 0xffffffff)
+
+
+def _is_of_pictures(folder):
+    """A folder with a file of IDX is one of IDX."""
+    return not _copies(folder, *FILES) and pictures.is_set(folder)
 
 
 def _copies(folder, *files):

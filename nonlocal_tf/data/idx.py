@@ -1,11 +1,13 @@
 """IDX, the format of MNIST's four files, plain or gzip.
 
-An images file is a big-endian header of four 32-bit numbers (2051, N, 28, 28)
-and N * 784 bytes; a labels file is (2049, N) and N bytes. Whether a file is
-gzip is decided by its first two bytes, not by its name.
+An images file is a big-endian header of four 32-bit numbers (2051, N, S, S) and
+N * S * S bytes, S being 28 in MNIST; a labels file is (2049, N) and N bytes.
+Whether a file is gzip is decided by its first two bytes, not by its name.
 """
 
+import functools
 import gzip
+import operator
 import struct
 import zlib
 
@@ -14,43 +16,33 @@ import numpy as np
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.storage import replacing
 
-SIDE = 28                                              # pixels
-CLASSES = 10
 _IMAGES, _LABELS = 2051, 2049                          # 0x00000803, 0x00000801
 
 
 def read_images(path):
-    """Reads an IDX file of 28x28 images, plain or gzip.
+    """Reads an IDX file of square images, plain or gzip.
 
     Returns:
-      [N, 28, 28, 1] uint8, C-contiguous, N >= 1.
+      [N, S, S, 1] uint8, C-contiguous, N >= 1, S >= 1.
     Raises:
       UserError: the file cannot be read or is not exactly such a file.
     """
-    return _read(path, _IMAGES, SIDE, SIDE).reshape(-1, SIDE, SIDE, 1)
+    return _read(path, _IMAGES)[..., np.newaxis]
 
 
 def read_labels(path):
     """Reads an IDX file of labels, plain or gzip.
 
     Returns:
-      [N] int32, each in 0..9, N >= 1.
+      [N] int32, each in 0..255, N >= 1.
     Raises:
       UserError: the file cannot be read or is not exactly such a file.
     """
-    labels = _read(path, _LABELS)
-    wrong = np.flatnonzero(labels >= CLASSES)
-    if wrong.size:
-        raise UserError(
-            "The labels in {!r} must be 0 to {}, since the network tells {} "
-            "classes apart; label {} (counted from 0) is {}. Leave the other "
-            "classes out, or number ten from 0.".format(
-                path, CLASSES - 1, CLASSES, wrong[0], labels[wrong[0]]))
-    return labels.astype(np.int32)
+    return _read(path, _LABELS).astype(np.int32)
 
 
 def write_idx(path, array):
-    """Writes [N, 28, 28(, 1)] images or [N] labels, by rename.
+    """Writes [N, S, S(, 1)] images or [N] labels, by rename.
 
     Raises:
       UserError: the file cannot be written.
@@ -67,10 +59,10 @@ def write_idx(path, array):
                 path, error.strerror or error))
 
 
-def _read(path, magic, *sides):
-    """What is behind the header, as a flat uint8 array."""
-    name = ("an IDX file of 28x28 images (magic 2051)" if sides
-            else "an IDX file of labels (magic 2049)")
+def _read(path, magic):
+    """What is behind the header: uint8 [N, S, S], or [N]."""
+    name = "an IDX file of {} (magic {})".format(
+        "square images" if magic == _IMAGES else "labels", magic)
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -81,7 +73,7 @@ def _read(path, magic, *sides):
     try:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-        return _body(content, magic, sides)
+        return _body(content, magic)
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise UserError(
             "{!r} must be {}, plain or gzip; {}. Delete the file so that it "
@@ -90,19 +82,19 @@ def _read(path, magic, *sides):
                 "its gzip is cut off or damaged ({})".format(error)))
 
 
-def _body(content, magic, sides):
-    layout = ">II" + "I" * len(sides)
+def _body(content, magic):
+    layout = ">" + "I" * (1 + magic % 256)             # dimensions
     start = struct.calcsize(layout)
     head = content[:start]
     numbers = struct.unpack(layout, head.ljust(start, b"\0"))
-    count = numbers[1]
-    if numbers != (magic, count) + sides or not count:
+    shape, sides = numbers[1:], numbers[2:]
+    if numbers[0] != magic or 0 in shape or sides[:1] != sides[1:]:
         raise ValueError(
-            "it begins with {!r}, the numbers {}, in place of {}".format(
-                head, numbers, str((magic, "N >= 1") + sides).replace("'", "")))
-    size = start + count * int(np.prod(sides))
+            "it begins with {!r}, the numbers {}, in place of ({}, N >= 1{})"
+            .format(head, numbers, magic, sides and ", S >= 1, S" or ""))
+    size = start + functools.reduce(operator.mul, shape)
     if len(content) != size:
         raise ValueError(
             "its header promises {} items, so {} bytes in all; it has "
-            "{}".format(count, size, len(content)))
-    return np.frombuffer(content, np.uint8, offset=start)
+            "{}".format(shape[0], size, len(content)))
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -17,7 +17,6 @@ import shutil
 import sys
 
 from nonlocal_tf import command, storage
-from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy
 
@@ -39,7 +38,8 @@ def parse(arguments):
     parser = command.Parser.of_module("nonlocal_tf.export.bins", __doc__)
     parser.add_argument(
         "--data_url", "--data_path", default="",
-        help="folder with the two test files (default: as train_gpu.py)")
+        help="folder with the two test files, or with test/CLASS/*.png "
+        "(default: as train_gpu.py)")
     parser.add_argument("--dataset", default="mnist",
                         help="name of the data set (default: %(default)s)")
     parser.add_argument("--mirror", default="",
@@ -60,7 +60,7 @@ def parse(arguments):
     flags = parser.parse(arguments)
     command.check_ranges(
         flags, ("batchsize", 1, 100000), ("images", 0, 10 ** 9),
-        ("image_size", DIGIT_SIZE, 4096))
+        ("image_size", 28, 4096))
     if ".bin" in flags.output or "," in flags.output:
         raise UserError(
             "--output must have no \".bin\" and no comma in it, since msame "
@@ -88,7 +88,13 @@ def write(flags):
         config.dataset, config.data_folder(), config.mirrors())
     if flags.images:
         images, labels = images[:flags.images], labels[:flags.images]
-    shape = deploy.shape(flags.image_size, flags.batchsize, flags.input_layout)
+    side = images.shape[1]
+    if side > flags.image_size:
+        raise UserError("--image_size must be at least {0}, as the images in "
+                        "{1!r} are {0}x{0}; got {2}.".format(
+                            side, config.data_folder(), flags.image_size))
+    shape = deploy.shape(
+        flags.image_size, flags.batchsize, flags.input_layout, side)
     count = -(-len(labels) // flags.batchsize)
     target = os.path.join(flags.output, "input")
     _check_is_no_input(flags.output)
@@ -184,18 +190,18 @@ def prepare(images, image_size, layout):
     """Digits as the placeholder `input` wants them.
 
     Args:
-      images: uint8 [N, 28, 28, 1].
+      images: uint8 [N, side, side, 1].
       image_size: S.
       layout: "image" or "flat".
     Returns:
       float32 in 0..1, C-contiguous: [N, S, S, 1], zeros around, an odd rest
-      at the bottom and at the right; or [N, 784].
+      at the bottom and at the right; or [N, side * side].
     """
     import numpy as np
     scaled = images.astype(np.float32) / np.float32(255)
     if layout == "flat":
         return scaled.reshape(len(images), -1)
-    rest = image_size - DIGIT_SIZE
+    rest = image_size - images.shape[1]
     sides = (rest // 2, rest - rest // 2)
     return np.pad(scaled, ((0, 0), sides, sides, (0, 0)), mode="constant")
 

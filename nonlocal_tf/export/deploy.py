@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 
-from nonlocal_tf.architecture import DIGIT_SIZE
+from nonlocal_tf.architecture import DIGIT_CLASSES, DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
 INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
@@ -18,10 +18,10 @@ LARGEST_BATCH = 32
 _WIDTH = 74                     # columns of a printed line
 
 
-def shape(image_size, batch_size, layout):
-    """Of the placeholder `input`."""
+def shape(image_size, batch_size, layout, side=DIGIT_SIZE):
+    """Of the placeholder `input`; `side`: of the images in the files."""
     if layout == "flat":
-        return [batch_size, DIGIT_SIZE * DIGIT_SIZE]
+        return [batch_size, side * side]
     return [batch_size, image_size, image_size, 1]
 
 
@@ -107,11 +107,14 @@ def msame_command(model, shape):
     return _line(words)
 
 
-def score_command(model):
+def score_command(model, classes=DIGIT_CLASSES):
     """The line that scores what msame wrote."""
-    return _line(["python", "-m", "nonlocal_tf.export.score",
-                  "--output", _folder("results", model),
-                  "--labels", _folder("bins", model) + "/labels.npy"])
+    words = ["python", "-m", "nonlocal_tf.export.score",
+             "--output", _folder("results", model),
+             "--labels", _folder("bins", model) + "/labels.npy"]
+    if classes != DIGIT_CLASSES:
+        words += ["--classes", str(classes)]
+    return _line(words)
 
 
 def _line(words):

@@ -42,13 +42,13 @@ def parse_flags(arguments, program):
     parser.add_argument(
         "--input_layout", choices=deploy.LAYOUTS, default="image",
         help="image: [B, S, S, 1] in 0..1, padded beforehand; flat: [B, 784] "
-        "in 0..1, padded in the graph (default: %(default)s)")
+        "(of 28x28) in 0..1, padded in the graph (default: %(default)s)")
     parser.add_argument(
         "--image_size", type=int, default=0,
         help="S, in pixels (default: that of the training)")
     parser.add_argument(
         "--with_probabilities", action="store_true",
-        help="a second output, probabilities:0, float32 [B, 10]")
+        help="a second output, probabilities:0, float32 [B, classes]")
     parser.add_argument(
         "--soc_version", default="Ascend310",
         help="the device, for the atc line (default: %(default)s)")
@@ -78,7 +78,7 @@ def parse_flags(arguments, program):
 class Samples(NamedTuple):
     """What the file is compared on."""
 
-    images: object                      # uint8 [N, 28, 28, 1]
+    images: object                      # uint8 [N, S, S, 1]
     labels: object                      # int32 [N]; None: random images
 
 
@@ -107,7 +107,7 @@ def freeze(flags):
     config = found.config
     path = _output_path(flags, found.prefix)
     source = _source(flags, config)
-    samples = _samples(flags, source, config.image_size)
+    samples = _samples(flags, source, found.class_names)
     say("Freezing {}: step {}, ResNet-{}, {} pixels; compared on {} {} "
         "images".format(
             found.prefix, found.step, config.resnet_size, config.image_size,
@@ -157,26 +157,25 @@ def _source(flags, config):
             config.data_url if name == config.dataset else ""))
 
 
-def _samples(flags, source, image_size):
+def _samples(flags, source, class_names):
     """The test images to compare on."""
     import numpy as np
 
-    from nonlocal_tf.data import datasets
+    from nonlocal_tf import tasks
     from nonlocal_tf.export.predict import IMAGES
     if flags.test_images == 0:
         random = np.random.RandomState(0)
-        return Samples(random.randint(0, 256, (IMAGES, 28, 28, 1)).astype(
-            np.uint8), None)
+        shape = tasks.of(source).input_shape(source, IMAGES)
+        return Samples(random.randint(0, 256, shape).astype(np.uint8), None)
     try:
-        images, labels = datasets.load_test(
-            source.dataset, source.data_folder(), source.mirrors())
+        images, labels = tasks.of(source).load_test(source, class_names)
     except UserError as error:
         raise UserError(
             "{} (For freeze_pb.py the two test files are enough; "
             "--test_images 0 does without them.)".format(error))
     # About a minute on two cores: the cost grows with the image's area.
     count = flags.test_images or max(
-        IMAGES, IMAGES * 224 ** 2 // image_size ** 2)
+        IMAGES, IMAGES * 224 ** 2 // source.image_size ** 2)
     return Samples(images[:count], labels[:count])
 
 
@@ -238,7 +237,7 @@ def _report(path, frozen, samples, flags, config):
     from nonlocal_tf.export import score
     batch = flags.batchsize or "B"
     shape = [batch] + deploy.shape(
-        config.image_size, 0, flags.input_layout)[1:]
+        config.image_size, 0, flags.input_layout, config.digit_size)[1:]
     compared = frozen.compared
     say("{}: {:,} bytes, {} nodes".format(
         path, frozen.size, len(frozen.graph_def.node)))
@@ -247,7 +246,8 @@ def _report(path, frozen, samples, flags, config):
         ", ".join(map(str, shape))))
     say("  output:0         int32 [{}], the class".format(batch))
     if flags.with_probabilities:
-        say("  probabilities:0  float32 [{}, 10]".format(batch))
+        say("  probabilities:0  float32 [{}, {}]".format(
+            batch, config.classes))
     say("  batch norms      {} folded into convolutions".format(
         frozen.folded))
     say("Read back and compared with the network: logits differ by at most\n"
@@ -297,7 +297,8 @@ def _report_fp16(frozen, samples):
 def _say_what_is_next(path, flags, config, source):
     """The lines to paste."""
     shape = deploy.shape(
-        config.image_size, flags.batchsize or None, flags.input_layout)
+        config.image_size, flags.batchsize or None, flags.input_layout,
+        config.digit_size)
     outputs = [deploy.OUTPUT] + (
         [deploy.PROBABILITIES] if flags.with_probabilities else [])
     say()
@@ -306,7 +307,7 @@ def _say_what_is_next(path, flags, config, source):
                                      source.data_url),
                  deploy.atc_command(path, shape, outputs, flags.soc_version),
                  deploy.msame_command(path, shape),
-                 deploy.score_command(path)):
+                 deploy.score_command(path, config.classes)):
         say(line)
     size = shape[0] or deploy.LARGEST_BATCH
     say("Each .bin must have {:,} bytes: {} float32.".format(

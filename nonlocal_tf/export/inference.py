@@ -19,24 +19,26 @@ class InferenceGraph:
       config: its `TrainConfig`.
       batch_size: B, static; None leaves it open.
       layout: "image", float32 [B, S, S, 1] in 0..1, already padded to S =
-        config.image_size; or "flat", float32 [B, 784], padded in the graph.
+        config.image_size; or "flat", float32 [B, side * side] of the images in
+        the files, padded in the graph.
       with_probabilities: whether there is a softmax output too.
 
     Attributes:
       input: the placeholder `input`.
-      logits: float32 [B, 10].
+      logits: float32 [B, classes].
       variables: the network's, moving statistics too.
       attention: float32 [blocks, images, 4]; see `health.measure`.
       outputs: operations `output` (int32 [B], the class) and, where asked
-        for, `probabilities` (float32 [B, 10]).
+        for, `probabilities` (float32 [B, classes]).
     """
 
     def __init__(self, config, batch_size, layout, with_probabilities=False):
-        shape = deploy.shape(config.image_size, batch_size, layout)
+        side = config.digit_size or DIGIT_SIZE
+        shape = deploy.shape(config.image_size, batch_size, layout, side)
         self.input = tf1.placeholder(tf.float32, shape, deploy.INPUT)
         images = self.input
         if layout == "flat":
-            images = tf.reshape(images, [-1, DIGIT_SIZE, DIGIT_SIZE, 1])
+            images = tf.reshape(images, [-1, side, side, 1])
         network = make_network(config)
         watched = []
         self.logits = network(images, is_training=False, watch=watched)
@@ -55,7 +57,7 @@ class InferenceGraph:
                            trained.REMEDY, exact=False)
 
     def answers(self, session, images):
-        """Logits [N, 10], and the attention in the first of the images."""
+        """Logits [N, classes], and the attention in the first of the images."""
         logits, attention = [], []
         for batch, valid in predict.digits(images, self.input.shape.as_list()):
             found, measured = session.run(

@@ -57,7 +57,7 @@ def digits(images, shape):
     """Batches for `input`.
 
     Args:
-      images: uint8 [N, 28, 28, 1].
+      images: uint8 [N, S, S, 1].
       shape: of the placeholder, a list; None for an open batch.
     Yields:
       An array of that shape, and how many of its images count.
@@ -69,7 +69,7 @@ def digits(images, shape):
 
 
 def answers(graph_def, images, feed=lambda batch: batch):
-    """Logits [N, 10] and classes [N] of a frozen graph of ours."""
+    """Logits [N, classes] and the classes [N] of a frozen graph of ours."""
     node, = graphdef.placeholders(graph_def)
     results = predict(
         graph_def, ({deploy.INPUT + ":0": feed(batch)} for batch, _ in digits(

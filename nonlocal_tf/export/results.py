@@ -12,11 +12,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from nonlocal_tf.architecture import DIGIT_CLASSES
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export.bins import FILE_NAME
 from nonlocal_tf.storage import PARTIAL
 
-CLASSES = 10
 _NAME = re.compile(                 # stem, output, ending
     r"^(.+?)_(?:output_?)?(\d+)\.(?:txt|bin|npy)$")
 _RANGE = re.compile(r"(?:^|_)\d+_batch_(\d+)_(\d+)$")   # see bins.py
@@ -86,7 +86,8 @@ def _list(folder):
     return files
 
 
-def read(folder, images, output=0, batch_size=0):
+def read(folder, images, output=0, batch_size=0,
+         classes=DIGIT_CLASSES):
     """The class of every image.
 
     Args:
@@ -94,6 +95,7 @@ def read(folder, images, output=0, batch_size=0):
       images: N, the number of labels.
       output: which of the model's outputs: classes, or a score for each class.
       batch_size: images a file, where the names do not tell; 0: unknown.
+      classes: the number of them.
     Returns:
       A `Prediction`.
     Raises:
@@ -109,19 +111,19 @@ def read(folder, images, output=0, batch_size=0):
     foreign = [file for file in files if file.first is None]
     if foreign:
         files = _placed(folder, files, foreign, images, batch_size)
-    classes = np.full(images, -1)
+    answers = np.full(images, -1)
     for file in files:
         count = file.end - file.first
-        place = classes[file.first:file.end]
+        place = answers[file.first:file.end]
         if count < 1 or (place >= 0).any():
             raise UserError(
                 "Each image needs one result; {!r} repeats images of another "
                 "file, or holds none by its name. Leave the files of one run "
                 "there.".format(file.path))
         if place.size:
-            place[:] = _classes(file.path, count)[:place.size]
+            place[:] = _classes(file.path, count, classes)[:place.size]
     return Prediction(
-        classes, [os.path.basename(file.path) for file in files
+        answers, [os.path.basename(file.path) for file in files
                   if file.first >= images], not foreign,
         collections.Counter(file.end - file.first
                             for file in files).most_common(1)[0][0])
@@ -155,31 +157,31 @@ def _placed(folder, files, foreign, images, batch_size):
             for file, number in zip(files, numbers)]
 
 
-def _classes(path, count):
+def _classes(path, count, classes):
     """The classes of the `count` images in a file."""
-    values = numbers(path, count)
-    if len(values) == count and are_classes(values):
+    values = numbers(path, classes, count)
+    if len(values) == count and are_classes(values, classes):
         return values.astype(np.int64)
-    if len(values) != count * CLASSES:
+    if len(values) != count * classes:
         raise UserError(
             "{!r} must hold {} classes 0 to {}, or {} scores; it has {} values"
             "{}. Was the model compiled for another batch size, or is it "
-            "another output (--output_index)?".format(
-                path, count, CLASSES - 1, count * CLASSES, len(values), ""
+            "another output (--output_index), or of other --classes?".format(
+                path, count, classes - 1, count * classes, len(values), ""
                 if len(values) != count else ", not all of them classes"))
     if not np.isfinite(values).all():
         raise UserError(
             "The scores in {!r} must be finite; they are not. Did the device "
             "overflow fp16? (freeze_pb.py --check_fp16)".format(path))
-    return values.reshape(count, CLASSES).argmax(axis=1)
+    return values.reshape(count, classes).argmax(axis=1)
 
 
-def are_classes(values):
-    """Whether all numbers are whole, 0 to 9."""
-    return bool(np.isin(values, np.arange(CLASSES)).all())
+def are_classes(values, classes):
+    """Whether all numbers are whole, from 0 and below `classes`."""
+    return bool(np.isin(values, np.arange(classes)).all())
 
 
-def numbers(path, count=1):
+def numbers(path, classes, count=1):
     """The numbers in a .txt, .npy or raw .bin of `count` images, float64 [n].
 
     Raises:
@@ -193,21 +195,21 @@ def numbers(path, count=1):
             data = file.read()
         if path.endswith(".txt"):
             return np.array([float(word) for word in data.split()])
-        return _raw(data, count)
+        return _raw(data, classes, count)
     except Exception as error:          # a damaged .npy header: of many kinds
         raise UserError(
             "{!r} must hold numbers; {}. Was it cut short?".format(
                 path, str(error).split("\n")[0][:100]))
 
 
-def _raw(data, count):
+def _raw(data, classes, count):
     """Numbers of a .bin: the size of one image tells their type."""
     each, rest = divmod(len(data), count)
-    kinds = {4: ("<i4", "<f4"), 8: ("<i8",), 2: ("<f2",),
-             4 * CLASSES: ("<f4",), 2 * CLASSES: ("<f2",)}.get(each, ())
-    for kind in () if rest else kinds:
+    kinds = ((4, "<i4"), (4, "<f4"), (8, "<i8"), (2, "<f2"),
+             (4 * classes, "<f4"), (2 * classes, "<f2"))
+    for kind in () if rest else [kind for size, kind in kinds if size == each]:
         values = np.frombuffer(data, kind).astype(np.float64)
-        if len(values) > count or are_classes(values):
+        if len(values) > count or are_classes(values, classes):
             return values
     raise ValueError(
         "{} bytes are neither classes (int32, int64, float32) nor scores "

@@ -13,6 +13,7 @@ import os
 import sys
 
 from nonlocal_tf import command
+from nonlocal_tf.architecture import DIGIT_CLASSES
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import bins
 
@@ -41,7 +42,11 @@ def parse(arguments):
     parser.add_argument(
         "--batchsize", "--batch_size", type=int, default=0,
         help="images a file, where the names do not tell")
+    parser.add_argument(
+        "--classes", type=int, default=DIGIT_CLASSES,
+        help="that the network tells apart (default: %(default)s)")
     flags = parser.parse(arguments)
+    command.check_ranges(flags, ("classes", 2, 100000))
     for name in ("output_index", "batchsize"):
         if getattr(flags, name) < 0:
             raise UserError("--{} must be 0 or more; got {}.".format(
@@ -49,26 +54,28 @@ def parse(arguments):
     return flags
 
 
-def read_labels(path):
+def read_labels(path, classes=DIGIT_CLASSES):
     """Labels from .npy, .txt (one a line) or IDX: int [N].
 
     Raises:
-      UserError: it is none of these, or a label is not 0 to 9.
+      UserError: it is none of these, or a label is not below `classes`.
     """
     from nonlocal_tf.data import idx
     from nonlocal_tf.export import results
     if "idx1" in os.path.basename(path):
-        return idx.read_labels(path)
-    if not path.endswith((".npy", ".txt")):
+        labels = idx.read_labels(path)
+    elif path.endswith((".npy", ".txt")):
+        labels = results.numbers(path, classes)
+    else:
         raise UserError(
             "--labels must be labels.npy or labels.txt of bins.py, or an IDX "
             "file of labels; got {!r}.".format(path))
-    labels = results.numbers(path)
-    if not labels.size or not results.are_classes(labels):
+    if not labels.size or not results.are_classes(labels, classes):
         raise UserError(
             "--labels must be whole numbers, 0 to {}, one for each image, as "
-            "bins.py writes them; those in {!r} are not.".format(
-                results.CLASSES - 1, path))
+            "bins.py writes them; those in {!r} are not. Of a network with "
+            "other classes give their number by --classes.".format(
+                classes - 1, path))
     return labels.astype(int)
 
 
@@ -81,10 +88,11 @@ def score(flags):
       UserError: labels or results cannot be read, or do not match.
     """
     from nonlocal_tf.export import results
-    labels = read_labels(flags.labels)
+    labels = read_labels(flags.labels, flags.classes)
     folder = results.find_folder(flags.output)
     found = results.read(
-        folder, len(labels), flags.output_index, flags.batchsize)
+        folder, len(labels), flags.output_index, flags.batchsize,
+        flags.classes)
     judged = found.classes >= 0
     right = int((found.classes == labels).sum())
     count = int(judged.sum())

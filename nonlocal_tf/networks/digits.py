@@ -1,9 +1,10 @@
-"""Pre-activation ResNet with non-local blocks, for 28x28 grey digits."""
+"""Pre-activation ResNet with non-local blocks, for small grey images."""
 
 import tensorflow as tf
 
 from nonlocal_tf.architecture import (
     DEPTHS,
+    DIGIT_CLASSES,
     DIGIT_SIZE,
     EXPANSION,
     STAGES,
@@ -12,8 +13,6 @@ from nonlocal_tf.architecture import (
 )
 from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, Dense
 from nonlocal_tf.non_local import NonLocalBlock
-
-NUM_CLASSES = 10
 
 
 class Bottleneck(tf.Module):
@@ -105,7 +104,7 @@ class ResNet(tf.Module):
 
     Sizes at 224 (the stem is 7x7, stride 2; there is no max pool):
     224 -> stem 112x112x64 -> res2 56x56x256 -> res3 28x28x512
-    -> res4 14x14x1024 -> res5 7x7x2048 -> mean 2048 -> 10 logits.
+    -> res4 14x14x1024 -> res5 7x7x2048 -> mean 2048 -> logits.
 
     Args:
       resnet_size: 50, 101 or 152.
@@ -114,7 +113,7 @@ class ResNet(tf.Module):
       inner_ratio: K / C of the non-local blocks.
       instantiation, sub_sample, scale, pre_norm, cosine, fused: see
         `NonLocalBlock`.
-      image_size: rows and columns to which 28x28 is padded with zeros.
+      image_size: rows and columns to which images are padded with zeros.
       momentum: of batch norm; see `layers.BatchNorm`.
       affinity_limit: see `NonLocalBlock`.
       compute_dtype: float32, bfloat16 or float16, in which all between the
@@ -122,6 +121,7 @@ class ResNet(tf.Module):
         softmax and batch norm's statistics; variables stay float32.
       base_width: width of res2's 3x3 convolutions; 64 in the paper. Smaller
         makes a thin network for tests.
+      classes: that are told apart.
     Raises:
       ValueError: resnet_size is none of the three, or image_size < 28.
       UserError: the placement names a bottleneck that is not there.
@@ -132,7 +132,7 @@ class ResNet(tf.Module):
                  scale=False, fused=True, image_size=224, momentum=MOMENTUM,
                  base_width=64, affinity_limit=None,
                  compute_dtype=tf.float32, pre_norm=False, cosine=False,
-                 name="resnet"):
+                 classes=DIGIT_CLASSES, name="resnet"):
         super().__init__(name=name)
         if resnet_size not in DEPTHS:
             raise ValueError("resnet_size must be one of {}, not {!r}".format(
@@ -163,7 +163,7 @@ class ResNet(tf.Module):
                     name=stage))
                 channels = EXPANSION * width
             self.norm = BatchNorm(channels, momentum=momentum, name="norm")
-            self.dense = Dense(channels, NUM_CLASSES, name="dense")
+            self.dense = Dense(channels, classes, name="dense")
 
     def parameters(self):
         """The number of trainable parameters."""
@@ -171,15 +171,15 @@ class ResNet(tf.Module):
                    for variable in self.trainable_variables)
 
     def __call__(self, images, *, is_training, watch=None):
-        """Digits to scores of the ten classes.
+        """Images to scores of the classes.
 
         Args:
-          images: uint8 [B, 28, 28, 1], 0 to 255; or float32, 0 to 1, of that
-            size or already padded to [B, image_size, image_size, 1].
+          images: uint8 [B, S, S, 1], 0 to 255, or float32, 0 to 1; S at most
+            image_size, to which they are padded.
           is_training: whether batch norm uses the batch's statistics.
           watch: a list that each block appends to; see `NonLocalBlock`.
         Returns:
-          logits, float32 [B, 10].
+          logits, float32 [B, classes].
         """
         with self.name_scope:
             images = pad_digits(images, self.image_size)
@@ -195,7 +195,7 @@ def pad_digits(images, image_size):
     """uint8 0..255 to float32 0..1, with zeros around, on the device.
 
     Args:
-      images: [B, 28, 28, 1], or [B, image_size, image_size, 1].
+      images: [B, S, S, 1], S at most image_size.
     Returns:
       float32 [B, image_size, image_size, 1]; an odd rest goes to the bottom
       and to the right.

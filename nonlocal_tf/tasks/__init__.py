@@ -3,6 +3,7 @@
 A task is a module with these functions of a `TrainConfig`:
 
   load(config)                    the data, a `datasets.Dataset`
+  load_test(config, class_names)  its test images and labels alone
   settled(config, data)           the config with what the data decide
   input_shape(config, size)       of a uint8 batch
   make_network(config, **more)    a `tf.Module` of uint8 or float32 batches

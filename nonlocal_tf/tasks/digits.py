@@ -1,20 +1,43 @@
 """Images of digits, and other small grey images in classes."""
 
-from nonlocal_tf.architecture import BLOCKS, DIGIT_SIZE
-from nonlocal_tf.data import datasets
+import dataclasses
+
+from nonlocal_tf.architecture import BLOCKS, DIGIT_CLASSES, DIGIT_SIZE
+from nonlocal_tf.data import datasets, pictures
 from nonlocal_tf.networks.digits import ResNet
 
 
 def load(config):
     """The four arrays; see `datasets.load`."""
-    return datasets.load(
-        config.dataset, config.data_folder(), config.mirrors())
+    return datasets.load(config.dataset, config.data_folder(),
+                         config.mirrors(), config.classes)
+
+
+def settled(config, data):
+    """With the number of classes and the side of the images."""
+    side = data.train_images.shape[1]
+    datasets.check_side(data.train_images, config.digit_size or side,
+                        config.data_folder(), "as --digit_size says")
+    return dataclasses.replace(
+        config, digit_size=side, classes=config.classes or int(
+            data.train_labels.max()) + 1)
+
+
+def load_test(config, class_names=()):
+    """Test images and labels for the network of a settled config."""
+    folder = config.data_folder()
+    images, labels = datasets.load_test(
+        config.dataset, folder, config.mirrors(), class_names)
+    datasets.check_side(images, config.digit_size, folder,
+                        "as the network's are")
+    datasets.check_labels(labels, config.classes, folder)
+    return images, labels
 
 
 def input_shape(config, size):
-    """[B, 28, 28, 1]."""
-    del config
-    return [size, DIGIT_SIZE, DIGIT_SIZE, 1]
+    """[B, S, S, 1]."""
+    side = config.digit_size or DIGIT_SIZE
+    return [size, side, side, 1]
 
 
 def make_network(config, **more):
@@ -23,4 +46,10 @@ def make_network(config, **more):
         config.resnet_size, config.placement(), config.inner_ratio,
         config.instantiation, config.sub_sample, config.scale,
         image_size=config.image_size, base_width=config.base_width,
+        classes=config.classes or DIGIT_CLASSES,
         **dict(BLOCKS[config.block], **more))
+
+
+def read(file, config, flags):
+    """A picture as a batch, uint8 [1, S, S, 1]; see `pictures.read`."""
+    return pictures.read(file, config.image_size, flags.invert)

@@ -34,7 +34,7 @@ _PARTIAL = ".partial"
 # What versions did that had no such setting.
 _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
             "block": "paper", "augment": False, "network": "digits",
-            "classes": 10, "protocol": None, "frames": None,
+            "classes": 10, "digit_size": 28, "protocol": None, "frames": None,
             "frame_interval": None, "frozen_norm": False, "block_norm": None}
 # Settings of earlier versions that no checkpoint depends on.
 _GONE = tuple(npu_options.GONE) + (
@@ -162,7 +162,8 @@ def read_note(prefix, remedy):
         Progress(**note["progress"])
         _check_pooling(path, note)
         for part, earlier in (("fixed", _EARLIER), (
-                "config", {"block": "paper"})):
+                "config", {"block": "paper", "classes": 10,
+                           "digit_size": 28})):
             note[part] = dict(earlier, **note[part])
             if note[part].get("loss_scale") == "fixed":
                 note[part]["loss_scale"] = "{:g}".format(

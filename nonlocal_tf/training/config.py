@@ -59,6 +59,7 @@ _RANGES = (
     ("seed", 0, 2 ** 32 - 1), ("affinity_mb", -1, 10 ** 7),
     ("threads", 0, 1024), ("frames", 1, 1024),
     ("classes", 2, 100000), ("frame_interval", 0, 1024),
+    ("digit_size", 1, 4096),
 )
 
 
@@ -78,7 +79,7 @@ class TrainConfig:
         "", "folder with the four IDX files, plain or .gz; missing ones are "
         "downloaded there (default: ./dataset, or ./dataset/NAME for another "
         "--dataset than mnist); train_modelarts.py takes obs://BUCKET/FOLDER "
-        "too", ("data_path",))
+        "too; or with train/CLASS/*.png and test/CLASS/*.png", ("data_path",))
     train_url: str = _setting(
         "./output", "folder for checkpoints, metrics and TensorBoard events; "
         "train_modelarts.py takes obs://BUCKET/FOLDER too")
@@ -95,8 +96,11 @@ class TrainConfig:
     batch_size: int = _setting(
         128, "images a step", ("batchsize",), fixed=True)
     image_size: int = _setting(
-        224, "rows and columns, in pixels, to which 28x28 is padded with "
-        "zeros, not resized; at least 28", fixed=True)
+        224, "rows and columns, in pixels, to which images are padded with "
+        "zeros, not resized; at least 28 and theirs", fixed=True)
+    digit_size: int = _setting(
+        None, "rows and columns of the images in the files (default: theirs)",
+        fixed=True)
     resnet_size: int = _setting(
         50, "layers of the ResNet", choices=tuple(sorted(DEPTHS)), fixed=True)
     base_width: int = _setting(
@@ -209,6 +213,9 @@ class TrainConfig:
                 raise _bad(name, "{} to {}".format(least, most), value)
         for name in ("train_url", "data_url"):
             self._check_folder(name)
+        if self.image_size < (self.digit_size or 0):
+            raise _bad("image_size", "at least {0}, as the images in the files "
+                       "are {0}x{0}".format(self.digit_size), self.image_size)
         if not 0 < self.inner_ratio <= 1:
             raise _bad("inner_ratio", "above 0 and at most 1",
                        self.inner_ratio)

@@ -29,8 +29,8 @@ class TrainGraph:
       platform: a `Platform` of `nonlocal_tf.platforms`.
 
     Attributes:
-      images: placeholder, uint8 [P, 28, 28, 1], or [P, T, S, S, 3] of clips; P
-        is the size of a part, and of the batch where a step has one part.
+      images: placeholder, uint8 [P, S, S, 1], or [P, T, S, S, 3] of clips; P is
+        the size of a part, and of the batch where a step has one part.
       labels: placeholder, int32 [P].
       parts: B / P, of each step.
       step: variable, int64 scalar: steps done.
@@ -194,11 +194,11 @@ def learning_rate(config, step, total_steps):
 
 
 def _cross_entropy(logits, labels):
-    """[B, 10], [B] -> [B], in nats."""
+    """[B, classes], [B] -> [B], in nats."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=labels, logits=logits)
 
 
 def _classes(logits):
-    """The class with the highest score: [B, 10] -> int32 [B]."""
+    """The class with the highest score: [B, classes] -> int32 [B]."""
     return tf.argmax(logits, 1, output_type=tf.int32)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf import health, storage
+from nonlocal_tf import health, storage, tasks
 from nonlocal_tf.architecture import block_names
 from nonlocal_tf.data import batches, datasets
 from nonlocal_tf.training import messages, plan, start
@@ -61,8 +61,8 @@ def train(config, stream=None, saved=None, output=None, locked=False):
             storage.make_folder(config.train_url, "--train_url")
             if not locked:
                 stack.enter_context(storage.only_run_in(config.train_url))
-        data = datasets.load(
-            config.dataset, config.data_folder(), config.mirrors())
+        data = tasks.of(config).load(config)
+        config = tasks.of(config).settled(config, data)
         report = Bystander() if platform.rank else Reporter(
             config.train_url, stream, platform.rates_steps)
         run = None
@@ -269,6 +269,8 @@ class _Run:
                 "progress": dataclasses.asdict(self.progress),
                 "config": self.config.as_dict(),
                 "tensorflow": tf.__version__}
+        if self.data.class_names:
+            note["class_names"] = self.data.class_names
         if not np.isfinite(self.session.run(self.graph.weights_norm)):
             raise messages.bad_weights(
                 self.step, self.config, self.folder.path)

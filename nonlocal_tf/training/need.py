@@ -5,6 +5,7 @@ from typing import NamedTuple
 from nonlocal_tf.architecture import (
     BLOCKS,
     DEPTHS,
+    DIGIT_CLASSES,
     EXPANSION,
     STAGES,
     linear_is_cheaper,
@@ -62,8 +63,9 @@ def _of_digits(config, part_size):
             channels = EXPANSION * width
             if place in after:
                 yield _non_local(config, part_size, stage, 1, side, channels)
+    classes = config.classes or DIGIT_CLASSES
     yield Layer("dense", channels * side ** 2, channels * side ** 2,
-                20 * channels, 12 * channels + 10)
+                2 * classes * channels, (classes + 2) * channels + classes)
 
 
 def _of_clips(config, part_size):
