@@ -142,15 +142,11 @@ class TemporalConv(tf.Module):
             self.kernel = variable(tf.random.normal(
                 [taps, 1, in_channels, out_channels], stddev=stddev), "kernel")
 
-    def __call__(self, x, frames):
-        """[B T, H, W, in_channels], T = `frames` -> [B T, H, W, out]."""
-        _, height, width, channels = sizes(x)
+    def __call__(self, x):
+        """[B, T, P, in_channels] -> [B, T, P, out]; P: positions, H W."""
         with self.name_scope:
-            x = tf.reshape(x, [-1, frames, height * width, channels])
-            x = tf1.nn.conv2d(
+            return tf1.nn.conv2d(
                 x, tf.cast(self.kernel, x.dtype), [1, 1, 1, 1], "SAME")
-            return tf.reshape(
-                x, [-1, height, width, self.kernel.shape.as_list()[3]])
 
 
 def conv2d(x, kernel, bias=None, stride=1):

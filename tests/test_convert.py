@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -9,6 +11,7 @@ import peer_mmaction2
 import pytest
 import rule
 import video_support
+from support import ROOT, shell_lines
 
 from nonlocal_tf import classify, convert, trained
 from nonlocal_tf.weights import checkpoints, files, mapping, names, writers
@@ -117,6 +120,45 @@ def test_a_thin_file_answers_as_mmaction2(converted, tmp_path):
     want = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(answers(
         converted[2], rule.clips(2, frames, size), tmp_path), want, atol=2e-5)
+
+
+@slow
+def test_the_pages_first_commands(tmp_path):
+    thin_file(tmp_path / "tsm_nl_dot.pth", "tsm_dot_product")
+    np.save(str(tmp_path / "clip.npy"), rule.clips(1, 8, 224)[0])
+    lines = shell_lines(os.path.join(ROOT, "docs", "video.md"))[:3]
+    assert [line.split()[1:3] for line in lines] == [
+        ["-m", "nonlocal_tf.convert"], ["-m", "nonlocal_tf.classify"],
+        ["freeze_pb.py", "--train_url"]]
+    for line in lines:
+        words = line.replace("freeze_pb.py", os.path.join(
+            ROOT, "freeze_pb.py")).split()
+        subprocess.run([sys.executable] + words[1:], cwd=str(tmp_path),
+                       check=True, env=dict(os.environ, PYTHONPATH=ROOT))
+    assert (tmp_path / "output/tsm_nl/PB_Model/model.pb").exists()
+
+
+def test_a_frozen_network_of_clips_answers_as_mmaction2(converted, tmp_path):
+    from nonlocal_tf.export import freeze, graphdef, predict
+    output = str(tmp_path / "clips.pb")
+    freeze.freeze(freeze.parse_flags(
+        ["--train_url", converted[2], "--output", output, "--batchsize", "2",
+         "--with_probabilities"], "freeze_pb.py"))
+    with open(output, "rb") as file:
+        graph_def = graphdef.parse(file.read(), output)
+    assert not any("3D" in node.op or node.op.startswith("FusedBatchNorm")
+                   for node in graph_def.node)
+    case = "tsm_embedded_gaussian"
+    _, _, frames, size = peer_mmaction2.CASES[case]
+    clips = (rule.clips(2, frames, size) - np.array(peer_mmaction2.MEAN)) / (
+        np.array(peer_mmaction2.DEVIATION))
+    found, = predict.predict(
+        graph_def, [{"video:0": clips.astype(np.float32)}],
+        ["probabilities"])
+    with open(peer_mmaction2.VECTORS, encoding="ascii") as file:
+        want = np.exp(json.load(file)[case]["logits"])
+    np.testing.assert_allclose(
+        found[0], want / want.sum(1, keepdims=True), atol=2e-5)
 
 
 def test_the_note_has_the_protocol_and_the_places(converted):

@@ -10,6 +10,7 @@ from nonlocal_tf.architecture import DIGIT_CLASSES, DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
 INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
+CLIPS = "video"                 # the input of a network of clips
 LAYOUTS = ("image", "flat")     # of the input; see `shape`
 
 # Batch sizes that an .om compiled for an open batch will take.
@@ -23,6 +24,24 @@ def shape(image_size, batch_size, layout, side=DIGIT_SIZE):
     if layout == "flat":
         return [batch_size, side * side]
     return [batch_size, image_size, image_size, 1]
+
+
+def input_of(config, batch_size, layout):
+    """Name and shape of the input that a `TrainConfig`'s network has.
+
+    Raises:
+      UserError: a network of clips has neither that layout nor an open batch.
+    """
+    if config.network == "digits":
+        return INPUT, shape(config.image_size, batch_size, layout,
+                            config.digit_size or DIGIT_SIZE)
+    if layout != "image" or batch_size is None:
+        raise UserError(
+            "A network of clips is frozen with --batchsize 1 or more and "
+            "--input_layout image, [B, T, H, W, 3]; got {} and {}.".format(
+                batch_size or 0, layout))
+    return CLIPS, [batch_size, config.frames, config.image_size,
+                   config.image_size, 3]
 
 
 def bin_bytes(shape, each=4):
@@ -70,23 +89,24 @@ def bins_command(model, shape, dataset, data_url):
     return _line(words + ["--output", _folder("bins", model)])
 
 
-def atc_command(model, shape, outputs, soc_version):
+def atc_command(model, shape, outputs, soc_version, name=INPUT):
     """The line that compiles `model`.
 
     Args:
       model: path of the .pb.
-      shape: of the placeholder `input`; None for an open batch.
+      shape: of the placeholder `name`; None for an open batch.
       outputs: names of the output nodes.
       soc_version: such as Ascend310 (`npu-smi info`, without spaces).
     """
     sizes = ",".join("-1" if size is None else str(size) for size in shape)
     words = ["atc", "--model=" + model, "--framework=3",
              "--output=" + os.path.splitext(model)[0],
-             "--soc_version=" + soc_version, "--input_shape=input:" + sizes,
+             "--soc_version=" + soc_version,
+             "--input_shape={}:{}".format(name, sizes),
              "--out_nodes=" + ";".join(name + ":0" for name in outputs),
              "--log=error"]
-    if len(shape) == 4:
-        words.append("--input_format=NHWC")
+    if len(shape) > 2:
+        words.append("--input_format=" + ("NHWC" if len(shape) == 4 else "ND"))
     if shape[0] is None:
         words.append("--dynamic_batch_size=" + DYNAMIC_BATCHES)
     line = _line(words)

@@ -36,9 +36,9 @@ def parse_flags(arguments, program):
         "--output", default="", help="the file to write (default: "
         "PB_Model/model.pb in --train_url, or beside the checkpoint's folder)")
     parser.add_argument(
-        "--batchsize", "--batch_size", type=int, default=32,
+        "--batchsize", "--batch_size", type=int,
         help="images a run, fixed in the graph; 0 leaves it open (default: "
-        "%(default)s)")
+        "32; of clips 1)")
     parser.add_argument(
         "--input_layout", choices=deploy.LAYOUTS, default="image",
         help="image: [B, S, S, 1] in 0..1, padded beforehand; flat: [B, 784] "
@@ -67,7 +67,8 @@ def parse_flags(arguments, program):
         "--dataset", default="", help="name of the data set (default: that "
         "of the training)")
     flags = parser.parse(arguments)
-    check_ranges(flags, ("batchsize", 0, 100000))
+    if flags.batchsize is not None:
+        check_ranges(flags, ("batchsize", 0, 100000))
     if flags.test_images is not None and flags.test_images < 0:
         raise UserError("--test_images must be 0 or more; got {}.".format(
             flags.test_images))
@@ -100,19 +101,23 @@ def freeze(flags):
     """
     import tensorflow as tf
 
-    from nonlocal_tf import trained
+    from nonlocal_tf import tasks, trained
     from nonlocal_tf.export import inference, predict
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     found = trained.find(flags.train_url, flags.checkpoint, flags.image_size)
     config = found.config
+    task = tasks.of(config)
+    if flags.batchsize is None:
+        flags.batchsize = task.BATCH
+    deploy.input_of(config, flags.batchsize or None, flags.input_layout)
     path = _output_path(flags, found.prefix)
     source = _source(flags, config)
     samples = _samples(flags, source, found.class_names)
     say("Freezing {}: step {}, ResNet-{}, {} pixels; compared on {} {} "
-        "images".format(
+        "{}".format(
             found.prefix, found.step, config.resnet_size, config.image_size,
             len(samples.images), "random" if samples.labels is None
-            else "test"))
+            else "test", task.UNIT))
     try:
         with tf.Graph().as_default(), predict.cpu_session() as session:
             graph = inference.InferenceGraph(
@@ -159,16 +164,13 @@ def _source(flags, config):
 
 def _samples(flags, source, class_names):
     """The test images to compare on."""
-    import numpy as np
-
     from nonlocal_tf import tasks
     from nonlocal_tf.export.predict import IMAGES
+    task = tasks.of(source)
     if flags.test_images == 0:
-        random = np.random.RandomState(0)
-        shape = tasks.of(source).input_shape(source, IMAGES)
-        return Samples(random.randint(0, 256, shape).astype(np.uint8), None)
+        return Samples(task.random_samples(source, IMAGES), None)
     try:
-        images, labels = tasks.of(source).load_test(source, class_names)
+        images, labels = task.load_test(source, class_names)
     except UserError as error:
         raise UserError(
             "{} (For freeze_pb.py the two test files are enough; "
@@ -176,7 +178,8 @@ def _samples(flags, source, class_names):
     # About a minute on two cores: the cost grows with the image's area.
     count = flags.test_images or max(
         IMAGES, IMAGES * 224 ** 2 // source.image_size ** 2)
-    return Samples(images[:count], labels[:count])
+    return Samples(images[:count], None if labels is None else (
+        labels[:count]))
 
 
 def _write(session, graph, path, images, live):
@@ -234,16 +237,18 @@ def _check_for_atc(graph_def, names):
 
 def _report(path, frozen, samples, flags, config):
     """What was written, and how it does on the test images."""
+    from nonlocal_tf import tasks
     from nonlocal_tf.export import score
-    batch = flags.batchsize or "B"
-    shape = [batch] + deploy.shape(
-        config.image_size, 0, flags.input_layout, config.digit_size)[1:]
+    name, shape = deploy.input_of(
+        config, flags.batchsize or None, flags.input_layout)
+    batch = shape[0] = shape[0] or "B"
     compared = frozen.compared
     say("{}: {:,} bytes, {} nodes".format(
         path, frozen.size, len(frozen.graph_def.node)))
     say("  SHA-256          {}".format(frozen.sha256))
-    say("  input:0          float32 [{}], 0 to 1".format(
-        ", ".join(map(str, shape))))
+    say("  {:16} float32 [{}], {}".format(
+        name + ":0", ", ".join(map(str, shape)),
+        tasks.of(config).INPUT_RANGE))
     say("  output:0         int32 [{}], the class".format(batch))
     if flags.with_probabilities:
         say("  probabilities:0  float32 [{}, {}]".format(
@@ -296,18 +301,17 @@ def _report_fp16(frozen, samples):
 
 def _say_what_is_next(path, flags, config, source):
     """The lines to paste."""
-    shape = deploy.shape(
-        config.image_size, flags.batchsize or None, flags.input_layout,
-        config.digit_size)
+    name, shape = deploy.input_of(
+        config, flags.batchsize or None, flags.input_layout)
     outputs = [deploy.OUTPUT] + (
         [deploy.PROBABILITIES] if flags.with_probabilities else [])
     say()
     say("Next (atc and msame run where Ascend's toolkit is):")
-    for line in (deploy.bins_command(path, shape, source.dataset,
-                                     source.data_url),
-                 deploy.atc_command(path, shape, outputs, flags.soc_version),
-                 deploy.msame_command(path, shape),
-                 deploy.score_command(path, config.classes)):
+    atc = deploy.atc_command(path, shape, outputs, flags.soc_version, name)
+    for line in [atc] if name == deploy.CLIPS else [
+            deploy.bins_command(path, shape, source.dataset, source.data_url),
+            atc, deploy.msame_command(path, shape),
+            deploy.score_command(path, config.classes)]:
         say(line)
     size = shape[0] or deploy.LARGEST_BATCH
     say("Each .bin must have {:,} bytes: {} float32.".format(

@@ -20,11 +20,12 @@ class InferenceGraph:
       batch_size: B, static; None leaves it open.
       layout: "image", float32 [B, S, S, 1] in 0..1, already padded to S =
         config.image_size; or "flat", float32 [B, side * side] of the images in
-        the files, padded in the graph.
+        the files, padded in the graph. Of a network of clips "image" alone,
+        float32 [B, T, S, S, 3], normalised, and with a static B.
       with_probabilities: whether there is a softmax output too.
 
     Attributes:
-      input: the placeholder `input`.
+      input: the placeholder `input`, of clips `video`.
       logits: float32 [B, classes].
       variables: the network's, moving statistics too.
       attention: float32 [blocks, images, 4]; see `health.measure`.
@@ -33,11 +34,11 @@ class InferenceGraph:
     """
 
     def __init__(self, config, batch_size, layout, with_probabilities=False):
-        side = config.digit_size or DIGIT_SIZE
-        shape = deploy.shape(config.image_size, batch_size, layout, side)
-        self.input = tf1.placeholder(tf.float32, shape, deploy.INPUT)
+        name, shape = deploy.input_of(config, batch_size, layout)
+        self.input = tf1.placeholder(tf.float32, shape, name)
         images = self.input
         if layout == "flat":
+            side = config.digit_size or DIGIT_SIZE
             images = tf.reshape(images, [-1, side, side, 1])
         network = make_network(config)
         watched = []
@@ -59,7 +60,8 @@ class InferenceGraph:
     def answers(self, session, images):
         """Logits [N, classes], and the attention in the first of the images."""
         logits, attention = [], []
-        for batch, valid in predict.digits(images, self.input.shape.as_list()):
+        for batch, valid in predict.batches_of(
+                images, self.input.shape.as_list()):
             found, measured = session.run(
                 [self.logits, self.attention], {self.input: batch})
             logits.append(found[:valid])

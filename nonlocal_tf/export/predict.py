@@ -53,26 +53,28 @@ def predict(graph_def, feeds, fetches):
             yield session.run(names, feed)
 
 
-def digits(images, shape):
-    """Batches for `input`.
+def batches_of(images, shape):
+    """Batches for the input.
 
     Args:
-      images: uint8 [N, S, S, 1].
+      images: uint8 [N, S, S, 1]; or clips, float32 [N, T, S, S, 3], as the
+        network takes them.
       shape: of the placeholder, a list; None for an open batch.
     Yields:
       An array of that shape, and how many of its images count.
     """
-    kind = "image" if len(shape) == 4 else "flat"
+    kind = "flat" if len(shape) == 2 else "image"
     for batch, _, valid in batches.test_batches(
             images, np.zeros(len(images), np.int32), shape[0] or IMAGES):
-        yield bins.prepare(batch, shape[1], kind), valid
+        yield batch if len(shape) == 5 else bins.prepare(
+            batch, shape[1], kind), valid
 
 
 def answers(graph_def, images, feed=lambda batch: batch):
     """Logits [N, classes] and the classes [N] of a frozen graph of ours."""
     node, = graphdef.placeholders(graph_def)
     results = predict(
-        graph_def, ({deploy.INPUT + ":0": feed(batch)} for batch, _ in digits(
+        graph_def, ({node.name + ":0": feed(batch)} for batch, _ in batches_of(
             images, graphdef.declared_shape(node))),
         [logits_name(graph_def, deploy.OUTPUT), deploy.OUTPUT])
     logits, classes = map(np.concatenate, zip(*results))

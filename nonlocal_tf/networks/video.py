@@ -80,8 +80,12 @@ class Bottleneck(tf.Module):
                     self.shortcut(x), is_training=is_training)
             if self._shift:
                 x = shifted(x, frames, self._shift)
-            x = self.conv1(x, frames) if self._temporal else self.conv1(x)
-            x = tf.nn.relu(self.norm1(x, is_training=is_training))
+            _, height, width, channels = sizes(x)
+            if self._temporal:
+                x = tf.reshape(x, [-1, frames, height * width, channels])
+            x = tf.nn.relu(self.norm1(self.conv1(x), is_training=is_training))
+            if self._temporal:
+                x = tf.reshape(x, [-1, height, width, x.shape.as_list()[3]])
             x = tf.nn.relu(self.norm2(self.conv2(x), is_training=is_training))
             x = self.norm3(self.conv3(x), is_training=is_training)
             return tf.nn.relu(x + shortcut)

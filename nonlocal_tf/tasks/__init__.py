@@ -5,9 +5,11 @@ A task is a module with these functions of a `TrainConfig`:
   load(config)                    the data, a `datasets.Dataset`
   load_test(config, class_names)  its test images and labels alone
   settled(config, data)           the config with what the data decide
+  random_samples(config, count)   what a frozen graph may be compared on
   input_shape(config, size)       of a uint8 batch
   make_network(config, **more)    a `tf.Module` of uint8 or float32 batches
-  layers(config, part_size)       yields `need.Layer`s
+  read(file, config, flags)       one input of `classify`, a batch of 1
+  UNIT, INPUT_RANGE, BATCH        words and default of a frozen graph
 """
 
 import importlib

@@ -2,9 +2,14 @@
 
 import dataclasses
 
+import numpy as np
+
 from nonlocal_tf.architecture import BLOCKS, DIGIT_CLASSES, DIGIT_SIZE
 from nonlocal_tf.data import datasets, pictures
 from nonlocal_tf.networks.digits import ResNet
+
+UNIT, INPUT_RANGE = "images", "0 to 1"
+BATCH = 32                              # of a frozen graph
 
 
 def load(config):
@@ -32,6 +37,12 @@ def load_test(config, class_names=()):
                         "as the network's are")
     datasets.check_labels(labels, config.classes, folder)
     return images, labels
+
+
+def random_samples(config, count):
+    """Images of noise, uint8 [N, S, S, 1]."""
+    return np.random.RandomState(0).randint(
+        0, 256, input_shape(config, count)).astype(np.uint8)
 
 
 def input_shape(config, size):

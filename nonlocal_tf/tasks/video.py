@@ -5,7 +5,10 @@ import numpy as np
 from nonlocal_tf.architecture import BLOCKS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.networks.video import VideoResNet
-from nonlocal_tf.protocols import trunk
+from nonlocal_tf.protocols import PROTOCOLS, trunk
+
+UNIT, INPUT_RANGE = "clips", "normalised as the protocol does it"
+BATCH = 1                               # of a frozen graph
 
 
 def load(config):
@@ -18,6 +21,20 @@ def load(config):
         "--network must be digits to train; videos cannot be read yet, so that "
         "{} is for converted weights: python -m nonlocal_tf.convert --help."
         .format(config.network))
+
+
+def load_test(config, class_names=()):
+    """There are none yet: see `random_samples`."""
+    del class_names
+    return random_samples(config, 2), None
+
+
+def random_samples(config, count):
+    """Clips of noise as the network takes them, float32 [N, T, S, S, 3]."""
+    protocol = PROTOCOLS[config.protocol]
+    clips = np.random.RandomState(0).randint(
+        0, 256, input_shape(config, min(count, 2)))
+    return ((clips - protocol.mean) / protocol.deviation).astype(np.float32)
 
 
 def input_shape(config, size):
