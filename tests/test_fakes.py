@@ -1,4 +1,4 @@
-"""Are the fakes of Ascend's adapter and of moxing strict, and true?
+"""Are the fakes of Ascend's adapter strict, and true?
 
 The checks are functions in fakes/checks/*.py. A fake changes its whole
 process and TensorFlow takes seconds to import: a few processes start
@@ -15,6 +15,7 @@ import ascend
 import pytest
 import tensorflow as tf
 
+pytestmark = pytest.mark.slow           # a process each, seconds to start
 CHECKS = os.path.join(ascend.FAKES, "checks")
 NPU_BRIDGE = ["adapter", "optimizers"]
 LEAVES = "check_a_rank_that_ends_does_not_leave_the_other_waiting"
@@ -46,8 +47,7 @@ def processes(tmp_path_factory):
     """Rank 1 of the two that run collectives.py ends before the last check."""
     folder = tmp_path_factory.mktemp("fakes")
     found = {"npu_bridge": start(NPU_BRIDGE, folder, "common", "tf1"),
-             "npu_device": start(["device"], folder, "common", "tf2"),
-             "moxing": start(["obs"], folder, "cloud")}
+             "npu_device": start(["device"], folder, "common", "tf2")}
     for rank, own in enumerate(ascend.rank_variables(folder, 2)):
         if rank:
             own["TF_CPP_MIN_LOG_LEVEL"] = "1"
@@ -81,11 +81,6 @@ def test_npu_bridge(processes, check):
 @pytest.mark.parametrize("check", names(["device"]))
 def test_npu_device(processes, check):
     holds(processes, "npu_device", check)
-
-
-@pytest.mark.parametrize("check", names(["obs"]))
-def test_moxing(processes, check):
-    holds(processes, "moxing", check)
 
 
 @pytest.mark.parametrize("check", names(["collectives"]))
