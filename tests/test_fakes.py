@@ -1,8 +1,8 @@
 """Are the fakes of Ascend's adapter strict, and true?
 
-The checks are functions in fakes/checks/*.py. A fake changes its whole
-process and TensorFlow takes seconds to import: a few processes start
-at once, and each check is a test here.
+Two cards at once are in test_cards.py. The checks are functions in
+fakes/checks/*.py. A fake changes its whole process and TensorFlow takes
+seconds to import: two processes start at once, and each check is a test here.
 """
 
 import json
@@ -18,7 +18,6 @@ import tensorflow as tf
 pytestmark = pytest.mark.slow           # a process each, seconds to start
 CHECKS = os.path.join(ascend.FAKES, "checks")
 NPU_BRIDGE = ["adapter", "optimizers"]
-LEAVES = "check_a_rank_that_ends_does_not_leave_the_other_waiting"
 
 
 def names(modules):
@@ -30,30 +29,23 @@ def names(modules):
     return found
 
 
-def start(modules, folder, *paths, **variables):
-    path = folder / (modules[0] + variables.get("RANK_ID", ""))
+def start(modules, folder, *paths):
+    path = folder / modules[0]
     paths = [os.path.join(ascend.FAKES, each) for each in paths]
     with path.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore",
              os.path.join(CHECKS, "harness.py")] + modules,
-            env=ascend.environment(*paths, **variables), cwd=str(folder),
+            env=ascend.environment(*paths), cwd=str(folder),
             stdout=output, stderr=subprocess.STDOUT)
     return process, path
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
-    """Rank 1 of the two that run collectives.py ends before the last check."""
     folder = tmp_path_factory.mktemp("fakes")
     found = {"npu_bridge": start(NPU_BRIDGE, folder, "common", "tf1"),
              "npu_device": start(["device"], folder, "common", "tf2")}
-    for rank, own in enumerate(ascend.rank_variables(folder, 2)):
-        if rank:
-            own["TF_CPP_MIN_LOG_LEVEL"] = "1"
-        found["rank {}".format(rank)] = start(
-            ["collectives"], folder, "common", "tf1", JOB_ID="10087",
-            LEAVER="1", **own)
     yield found
     for process, _ in found.values():
         process.kill()
@@ -81,10 +73,3 @@ def test_npu_bridge(processes, check):
 @pytest.mark.parametrize("check", names(["device"]))
 def test_npu_device(processes, check):
     holds(processes, "npu_device", check)
-
-
-@pytest.mark.parametrize("check", names(["collectives"]))
-def test_collectives(processes, check):
-    holds(processes, "rank 0", check)
-    if check != LEAVES:
-        holds(processes, "rank 1", check)
