@@ -116,21 +116,6 @@ def test_the_newest_three_checkpoints_stay(job, bucket):
         "Model/model.ckpt-{}.index".format(step) for step in (24, 32, 40)]
 
 
-def test_refusals_and_a_dropped_connection_are_made_up_for(
-        job, bucket, tmp_path):
-    """503s on the way in and out, a cut upload and a cut download."""
-    faults = [
-        bucket.fault("GET", status=503, pattern="train-images", times=2),
-        bucket.fault("GET", drop_response_after=100, pattern="train-labels"),
-        bucket.fault("PUT", status=503, pattern="ckpt-8", times=3),
-        bucket.fault("PUT", drop_request_after=5000, pattern="ckpt-16.data")]
-    assert job() == 0
-    assert [fault.met for fault in faults] == [2, 1, 3, 1]
-    name = "Model/model.ckpt-16.data-00000-of-00001"
-    assert bucket.get("run/" + name) == (
-        local_results(tmp_path) / name).read_bytes()
-
-
 def test_a_push_that_fails_is_made_up_for_by_the_next(
         job, bucket, monkeypatch, capfd):
     monkeypatch.setattr(client, "RETRIES", 1)
