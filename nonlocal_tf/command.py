@@ -10,6 +10,7 @@ import sys
 import warnings
 
 from nonlocal_tf.errors import UserError, missing_packages
+from nonlocal_tf.storage import gist
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -110,8 +111,7 @@ def run(program, act):
         sys.stderr.write(missing_packages(program, error))
     except OSError as error:
         sys.stderr.write("{}: error: {}: {}.\n".format(
-            program, error.filename or "A file or the output",
-            error.strerror or error))
+            program, error.filename or "A file or the output", gist(error)))
     except KeyboardInterrupt:
         sys.stderr.write("{}: interrupted\n".format(program))
         return INTERRUPTED

@@ -1,5 +1,6 @@
 """Sets the tests up: TensorFlow's start-up messages off."""
 
+import contextlib
 import os
 import warnings
 
@@ -36,16 +37,23 @@ def tiny_set(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def shallow():
-    """One bottleneck a stage in place of ResNet-50's 16: quick to build."""
+@contextlib.contextmanager
+def one_bottleneck_a_stage():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DEPTHS, 50, (1, 1, 1, 1))
         yield
 
 
 @pytest.fixture(scope="module")
-def unbroken(shallow, tiny_set, tmp_path_factory):
-    """Folder, result and output of a run of 2 epochs of 8 steps."""
+def shallow():
+    """One bottleneck a stage in place of ResNet-50's 16: quick to build."""
+    with one_bottleneck_a_stage():
+        yield
+
+
+@pytest.fixture(scope="session")
+def unbroken(tiny_set, tmp_path_factory):
+    """Folder, result and output of a `shallow` run of 2 epochs of 8 steps."""
     folder = tmp_path_factory.mktemp("unbroken")
-    return (folder,) + support.run_thin(tiny_set, folder)
+    with one_bottleneck_a_stage():
+        return (folder,) + support.run_thin(tiny_set, folder)

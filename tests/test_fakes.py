@@ -1,95 +1,16 @@
-"""Are the fakes of Ascend's adapter and of moxing strict, and true?
+"""Is the fake of Ascend's adapter strict? Training on it: test_cards.py."""
 
-The checks are functions in fakes/checks/*.py. A fake changes its whole
-process and TensorFlow takes seconds to import: a few processes start
-at once, and each check is a test here.
-"""
-
-import json
 import os
-import re
-import subprocess
-import sys
 
 import ascend
 import pytest
-import tensorflow as tf
 
-CHECKS = os.path.join(ascend.FAKES, "checks")
-NPU_BRIDGE = ["adapter", "optimizers"]
-LEAVES = "check_a_rank_that_ends_does_not_leave_the_other_waiting"
+pytestmark = pytest.mark.slow           # a process, seconds to start
 
 
-def names(modules):
-    found = []
-    for module in modules:
-        with open(os.path.join(CHECKS, module + ".py")) as file:
-            found += re.findall(
-                r"^def (check_\w+)\(", file.read(), re.MULTILINE)
-    return found
-
-
-def start(modules, folder, *paths, **variables):
-    path = folder / (modules[0] + variables.get("RANK_ID", ""))
-    paths = [os.path.join(ascend.FAKES, each) for each in paths]
-    with path.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore",
-             os.path.join(CHECKS, "harness.py")] + modules,
-            env=ascend.environment(*paths, **variables), cwd=str(folder),
-            stdout=output, stderr=subprocess.STDOUT)
-    return process, path
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory):
-    """Rank 1 of the two that run collectives.py ends before the last check."""
-    folder = tmp_path_factory.mktemp("fakes")
-    found = {"npu_bridge": start(NPU_BRIDGE, folder, "common", "tf1"),
-             "npu_device": start(["device"], folder, "common", "tf2"),
-             "moxing": start(["obs"], folder, "cloud")}
-    for rank, own in enumerate(ascend.rank_variables(folder, 2)):
-        if rank:
-            own["TF_CPP_MIN_LOG_LEVEL"] = "1"
-        found["rank {}".format(rank)] = start(
-            ["collectives"], folder, "common", "tf1", JOB_ID="10087",
-            LEAVER="1", **own)
-    yield found
-    for process, _ in found.values():
-        process.kill()
-        process.wait()
-
-
-def holds(processes, who, check):
-    """Whether `check` held; if it was not run, what the process printed."""
-    process, path = processes[who]
-    process.wait(timeout=120)
-    text = path.read_text(errors="replace")
-    found = [json.loads(line[7:]) for line in text.splitlines()
-             if line.startswith("CHECKS ")]
-    assert found and check in found[-1], text
-    assert found[-1][check] is None, found[-1][check]
-
-
-@pytest.mark.parametrize("check", names(NPU_BRIDGE))
-def test_npu_bridge(processes, check):
-    holds(processes, "npu_bridge", check)
-
-
-@pytest.mark.skipif(tf.__version__ < "2", reason="npu_device is for "
-                    "TensorFlow 2")
-@pytest.mark.parametrize("check", names(["device"]))
-def test_npu_device(processes, check):
-    holds(processes, "npu_device", check)
-
-
-@pytest.mark.parametrize("check", names(["obs"]))
-def test_moxing(processes, check):
-    holds(processes, "moxing", check)
-
-
-@pytest.mark.parametrize("check", names(["collectives"]))
-def test_collectives(processes, check):
-    holds(processes, "rank 0", check)
-    if check != LEAVES:
-        holds(processes, "rank 1", check)
+def test_npu_bridge_refuses_what_the_adapter_does(tmp_path):
+    done = ascend.run(
+        os.path.join(ascend.FAKES, "strict.py"), [], tmp_path,
+        os.path.join(ascend.FAKES, "common"),
+        os.path.join(ascend.FAKES, "tf1"))
+    assert done.returncode == 0, done.stdout

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ROOT, graph_session, run_thin
+from support import ROOT, graph_session
 
 import freeze_pb
 from nonlocal_tf import trained
@@ -31,6 +31,7 @@ from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import TrainGraph
 
 tf1 = tf.compat.v1
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 def frozen(path, *arguments):
@@ -122,7 +123,7 @@ def test_file_does_not_depend_on_the_run(pb, train_url, tmp_path):
     ("embedded_gaussian", None, "flat", {}), ("gaussian", None, "flat", {}),
     ("dot_product", 3, "image", {}), ("concatenation", None, "flat", {})])
 def test_every_form_freezes_without_shape_operations(
-        shallow, form, batch, kind, settings):
+        form, batch, kind, settings):
     config = TrainConfig(
         image_size=33, base_width=4, non_local="res3:0;res4:0",
         instantiation=form, sub_sample=True, **settings)
@@ -202,16 +203,16 @@ def test_report_says_what_was_written(
 
 
 def test_without_flags_the_newest_becomes_model_pb(
-        shallow, tiny_set, tmp_path, monkeypatch, capsys):
+        train_url, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    run_thin(tiny_set, "output", checkpoint_seconds=1e-9, max_steps=3)
+    shutil.copytree(os.path.join(train_url, "Model"), "output/Model")
     assert freeze_pb.main([]) == 0
-    assert "model.ckpt-3: step 3" in capsys.readouterr().out
+    assert "model.ckpt-16: step 16" in capsys.readouterr().out
     assert os.listdir("output/PB_Model") == ["model.pb"]
-    assert freeze_pb.main(["--checkpoint", "output/Model/model.ckpt-2.index",
+    assert freeze_pb.main(["--checkpoint", "output/Model/model.ckpt-8.index",
                            "--test_images", "0"]) == 0
     out = capsys.readouterr().out
-    assert "model.ckpt-2: step 2" in out and "accuracy" not in out
+    assert "model.ckpt-8: step 8" in out and "accuracy" not in out
 
 
 @pytest.mark.parametrize("module", [

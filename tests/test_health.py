@@ -6,13 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import (
-    graph_session,
-    random_values,
-    records,
-    set_values,
-    tf1,
-)
+from support import graph_session, random_values, records, set_values, tf1
 
 from nonlocal_tf import health
 from nonlocal_tf.architecture import INSTANTIATIONS
@@ -152,7 +146,8 @@ def test_each_epoch_records_every_block(unbroken):
     assert "attention/res4/0/query_dependence" in tags
 
 
-def test_what_is_recorded_is_what_the_checkpoint_does(unbroken, tiny_set):
+def test_what_is_recorded_is_what_the_checkpoint_does(
+        shallow, unbroken, tiny_set):
     """The table of a frozen graph is that of the last epoch."""
     from nonlocal_tf import trained
     from nonlocal_tf.data import datasets

@@ -13,7 +13,6 @@ import sys
 
 import ascend
 import pytest
-from obs_fixtures import bucket, server, use  # noqa: F401
 from support import ROOT, blocks, checkpoint_bytes, thin_config
 
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
@@ -27,11 +26,12 @@ from nonlocal_tf.training.command import push  # noqa: E402
 from nonlocal_tf.training.config import TrainConfig  # noqa: E402
 from nonlocal_tf.training.job import Job  # noqa: E402
 
+pytest_plugins = ["obs_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
 
 
 @pytest.fixture
-def job(bucket, tiny_set, tmp_path, monkeypatch):  # noqa: F811
+def job(bucket, tiny_set, tmp_path, monkeypatch):
     """Runs a thin job on the bucket; a `cache` is one machine's disk."""
     for name in os.listdir(tiny_set):
         with open(os.path.join(tiny_set, name), "rb") as file:
@@ -49,7 +49,7 @@ def job(bucket, tiny_set, tmp_path, monkeypatch):  # noqa: F811
     return run
 
 
-def results(bucket):  # noqa: F811
+def results(bucket):
     return sorted(key[4:] for key in bucket.keys() if key.startswith("run/"))
 
 
@@ -58,7 +58,7 @@ def local_results(tmp_path, cache="cache"):
     return folder
 
 
-def logs(bucket):  # noqa: F811
+def logs(bucket):
     return [bucket.get("run/" + name).decode("utf-8")
             for name in results(bucket) if name.startswith("log/")]
 
@@ -74,8 +74,7 @@ def one_line(capfd, *words):
     return lines[0]
 
 
-def test_everything_is_in_the_bucket_as_it_is_here(
-        job, bucket, tmp_path):  # noqa: F811
+def test_everything_is_in_the_bucket_as_it_is_here(job, bucket, tmp_path):
     assert job() == 0
     folder = local_results(tmp_path)
     names = results(bucket)
@@ -90,7 +89,7 @@ def test_everything_is_in_the_bucket_as_it_is_here(
 
 
 def test_another_machine_goes_on_as_if_nothing_had_been(
-        job, bucket, unbroken, tmp_path):  # noqa: F811
+        job, bucket, unbroken, tmp_path):
     """Bit for bit the unbroken run's variables."""
     assert job("first", max_steps=8) == 0
     shutil.rmtree(str(tmp_path / "first"))
@@ -102,8 +101,7 @@ def test_another_machine_goes_on_as_if_nothing_had_been(
     assert len(logs(bucket)) == 2
 
 
-def test_a_checkpoint_that_both_ends_have_is_not_copied_again(
-        job, bucket):  # noqa: F811
+def test_a_checkpoint_that_both_ends_have_is_not_copied_again(job, bucket):
     assert job("first", max_steps=8) == 0
     data = "model.ckpt-8.data"
     before = sum(data in path for path in bucket.requests("PUT"))
@@ -111,30 +109,15 @@ def test_a_checkpoint_that_both_ends_have_is_not_copied_again(
     assert sum(data in path for path in bucket.requests("PUT")) == before
 
 
-def test_the_newest_three_checkpoints_stay(job, bucket):  # noqa: F811
+def test_the_newest_three_checkpoints_stay(job, bucket):
     assert job(epoch=3, max_steps=24) == 0
     assert job("second", epoch=5) == 0
     assert [name for name in results(bucket) if name.endswith(".index")] == [
         "Model/model.ckpt-{}.index".format(step) for step in (24, 32, 40)]
 
 
-def test_refusals_and_a_dropped_connection_are_made_up_for(
-        job, bucket, tmp_path):  # noqa: F811
-    """503s on the way in and out, a cut upload and a cut download."""
-    faults = [
-        bucket.fault("GET", status=503, pattern="train-images", times=2),
-        bucket.fault("GET", drop_response_after=100, pattern="train-labels"),
-        bucket.fault("PUT", status=503, pattern="ckpt-8", times=3),
-        bucket.fault("PUT", drop_request_after=5000, pattern="ckpt-16.data")]
-    assert job() == 0
-    assert [fault.met for fault in faults] == [2, 1, 3, 1]
-    name = "Model/model.ckpt-16.data-00000-of-00001"
-    assert bucket.get("run/" + name) == (
-        local_results(tmp_path) / name).read_bytes()
-
-
 def test_a_push_that_fails_is_made_up_for_by_the_next(
-        job, bucket, monkeypatch, capfd):  # noqa: F811
+        job, bucket, monkeypatch, capfd):
     monkeypatch.setattr(client, "RETRIES", 1)
     bucket.fault("PUT", status=503, pattern="ckpt-8.data", times=2)
     assert job() == 0
@@ -143,7 +126,7 @@ def test_a_push_that_fails_is_made_up_for_by_the_next(
 
 
 def test_a_job_whose_results_cannot_go_up_does_not_end_well(
-        job, bucket, tmp_path, monkeypatch, capfd):  # noqa: F811
+        job, bucket, tmp_path, monkeypatch, capfd):
     """No checkpoint counts that is not whole, and the earlier one stays."""
     monkeypatch.setattr(client, "RETRIES", 1)
     assert job(max_steps=8) == 0
@@ -158,7 +141,7 @@ def test_a_job_whose_results_cannot_go_up_does_not_end_well(
 
 
 def test_what_was_pushed_and_removed_is_not_wanted_any_more(
-        job, bucket, server, capfd):  # noqa: F811
+        job, bucket, server, capfd):
     assert job() == 0
     for name in results(bucket):
         server.request("DELETE", "/{}/run/{}".format(bucket.name, name))
@@ -168,8 +151,7 @@ def test_what_was_pushed_and_removed_is_not_wanted_any_more(
     assert "starting anew" in said and "Epoch: 1" in said
 
 
-def test_resume_false_refuses_a_bucket_with_checkpoints(
-        job, capfd):
+def test_resume_false_refuses_a_bucket_with_checkpoints(job, capfd):
     assert job(max_steps=1) == 0
     capfd.readouterr()
     assert job("second", resume=False) == 2
@@ -184,7 +166,7 @@ def test_resume_false_refuses_a_bucket_with_checkpoints(
     ({"S3_ENDPOINT": "127.0.0.1:9"}, "127.0.0.1:9"),
 ])
 def test_keys_that_do_not_fit_are_one_line_before_any_work(
-        job, server, use, capfd, monkeypatch, change, word):  # noqa: F811
+        job, server, use, capfd, monkeypatch, change, word):
     monkeypatch.setattr(client, "RETRIES", 1)
     monkeypatch.setattr(client, "FEW_RETRIES", 1)
     use(server, **change)
@@ -205,7 +187,7 @@ def test_keys_that_do_not_fit_are_one_line_before_any_work(
     ({"data_url": "BUCKET"}, ["must hold the IDX files", "it has data"]),
 ])
 def test_places_that_are_not_there_are_one_line(
-        job, bucket, capfd, urls, words):  # noqa: F811
+        job, bucket, capfd, urls, words):
     assert job(**{name: url.replace("BUCKET", bucket.url)
                   for name, url in urls.items()}) == 2
     said = "".join(capfd.readouterr())
@@ -214,8 +196,7 @@ def test_places_that_are_not_there_are_one_line(
         assert word in said
 
 
-def test_an_object_and_a_folder_of_one_name_are_no_hindrance(
-        job, bucket):  # noqa: F811
+def test_an_object_and_a_folder_of_one_name_are_no_hindrance(job, bucket):
     """No disk holds both; only the four files are copied."""
     bucket.put("data/train-images-idx3-ubyte/thumbs", b"x")
     bucket.put("data", b"x")
@@ -223,8 +204,7 @@ def test_an_object_and_a_folder_of_one_name_are_no_hindrance(
     assert job(max_steps=1) == 0
 
 
-def test_data_that_changed_in_the_bucket_is_copied_again(
-        job, bucket, capfd):  # noqa: F811
+def test_data_that_changed_in_the_bucket_is_copied_again(job, bucket, capfd):
     assert job(max_steps=1) == 0
     assert "Copying t10k" in capfd.readouterr().out
     assert job(max_steps=1) == 0
@@ -236,7 +216,7 @@ def test_data_that_changed_in_the_bucket_is_copied_again(
     assert "Copying t10k" in capfd.readouterr().out
 
 
-def test_a_full_cache_is_one_line(job, bucket, tmp_path, capfd):  # noqa: F811
+def test_a_full_cache_is_one_line(job, bucket, tmp_path, capfd):
     (tmp_path / "small").mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs",
@@ -252,7 +232,7 @@ def test_a_full_cache_is_one_line(job, bucket, tmp_path, capfd):  # noqa: F811
 
 
 def test_a_start_that_could_not_fetch_changes_no_results(
-        job, bucket, monkeypatch):  # noqa: F811
+        job, bucket, monkeypatch):
     """This machine's disk has an older state than the bucket."""
     assert job("A", max_steps=8) == 0
     assert job("B") == 0
@@ -269,8 +249,7 @@ def test_a_start_that_could_not_fetch_changes_no_results(
     assert bucket.get("run/metrics.jsonl").count(b'"kind": "epoch"') == 3
 
 
-def test_a_fetch_that_was_cut_off_costs_no_history(
-        job, bucket, monkeypatch):  # noqa: F811
+def test_a_fetch_that_was_cut_off_costs_no_history(job, bucket, monkeypatch):
     assert job("A", max_steps=8) == 0
 
     def end(*_):
@@ -284,7 +263,7 @@ def test_a_fetch_that_was_cut_off_costs_no_history(
 
 
 def test_checkpoints_that_were_never_pushed_are_wanted(
-        job, bucket, monkeypatch, capfd):  # noqa: F811
+        job, bucket, monkeypatch, capfd):
     assert job(batch_size=500) == 2             # its log is pushed
     monkeypatch.setattr(client, "RETRIES", 1)
     fault = bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt",
@@ -296,8 +275,7 @@ def test_checkpoints_that_were_never_pushed_are_wanted(
     assert "Going on from" in capfd.readouterr().out
 
 
-def test_a_fetch_that_was_killed_leaves_nothing_to_push(
-        job, bucket, tmp_path):  # noqa: F811
+def test_a_fetch_that_was_killed_leaves_nothing_to_push(job, bucket, tmp_path):
     assert job(max_steps=1) == 0
     partial = local_results(tmp_path) / ".fetch-x"
     partial.mkdir()
@@ -306,8 +284,7 @@ def test_a_fetch_that_was_killed_leaves_nothing_to_push(
     assert not [name for name in results(bucket) if "ckpt-9" in name]
 
 
-def test_a_sigterm_in_the_last_push_waits_for_it(
-        job, bucket, monkeypatch):  # noqa: F811
+def test_a_sigterm_in_the_last_push_waits_for_it(job, bucket, monkeypatch):
     """As the group's and the boot file's: two signals for one end."""
     push_results, pushes = mirror.Results.push, []
 
@@ -323,7 +300,7 @@ def test_a_sigterm_in_the_last_push_waits_for_it(
 
 
 def test_a_second_job_with_the_same_results_touches_nothing(
-        job, bucket, tmp_path, capfd):  # noqa: F811
+        job, bucket, tmp_path, capfd):
     assert job(max_steps=1) == 0
     before = bucket.keys()
     with open(str(local_results(tmp_path) / ".lock"), "w") as file:
@@ -333,7 +310,7 @@ def test_a_second_job_with_the_same_results_touches_nothing(
     assert bucket.keys() == before
 
 
-def test_digits_need_nothing_in_the_bucket(job, bucket):  # noqa: F811
+def test_digits_need_nothing_in_the_bucket(job, bucket):
     pytest.importorskip("sklearn")
     assert job(data_url=bucket.url + "/nothing", dataset="digits",
                max_steps=1) == 0
@@ -346,15 +323,13 @@ def test_several_processes_on_gpus_are_refused(job, monkeypatch, name):
         job()
 
 
-def test_an_error_of_the_user_is_in_the_bucket_too(
-        job, bucket):  # noqa: F811
+def test_an_error_of_the_user_is_in_the_bucket_too(job, bucket):
     assert job(batch_size=500) == 2
     log, = logs(bucket)
     assert "--batchsize must be 1 to 70" in log
 
 
-def test_a_crash_leaves_its_traceback_in_the_bucket(
-        job, bucket, monkeypatch):  # noqa: F811
+def test_a_crash_leaves_its_traceback_in_the_bucket(job, bucket, monkeypatch):
     from nonlocal_tf.training import loop
 
     def fail(*_):
@@ -368,7 +343,7 @@ def test_a_crash_leaves_its_traceback_in_the_bucket(
 
 
 def test_what_a_killed_job_left_here_can_be_pushed(
-        job, bucket, tmp_path, server):  # noqa: F811
+        job, bucket, tmp_path, server):
     """As boot_modelarts.py does when the trainer is gone."""
     assert job(max_steps=8) == 0
     server.request("DELETE", "/{}/run/Model/model.ckpt-8.index".format(
@@ -379,7 +354,7 @@ def test_what_a_killed_job_left_here_can_be_pushed(
     assert "Model/model.ckpt-8.index" in results(bucket)
 
 
-def test_the_page_s_check_of_an_account_runs(bucket):  # noqa: F811
+def test_the_page_s_check_of_an_account_runs(bucket):
     code, = blocks(os.path.join(ROOT, "docs", "modelarts.md"), "python")
     exec(code.replace("obs://your-bucket", bucket.url), {})
     assert bucket.keys() == []

@@ -8,16 +8,9 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import (
-    checkpoint_bytes,
-    graph_session,
-    records,
-    run_thin,
-    tf1,
-    thin_config,
-)
+from support import graph_session, records, run_thin, tf1, thin_config
 
-from nonlocal_tf.data import batches, datasets
+from nonlocal_tf.data import augment, batches, datasets
 from nonlocal_tf.networks.digits import ResNet
 from nonlocal_tf.training import loop
 from nonlocal_tf.training.config import TrainConfig
@@ -175,28 +168,6 @@ def test_moving_statistics_warm_up_in_the_trainer(still):
     np.testing.assert_allclose(moving, expected, atol=1e-5)
 
 
-def test_the_seed_decides_on_the_first_weights(still, tiny_set, tmp_path):
-    same, other = [
-        run_thin(tiny_set, tmp_path / str(seed), learning_rate=1e-30,
-                 max_steps=1, seed=seed)[0].checkpoint for seed in (0, 1)]
-    name = "resnet/stem/kernel"
-    assert checkpoint_bytes(same)[name] == (
-        checkpoint_bytes(still[1].checkpoint)[name])
-    assert checkpoint_bytes(other)[name] != checkpoint_bytes(same)[name]
-
-
-def test_the_cosine_reaches_the_optimizer(shallow, tiny_set, tmp_path):
-    """The 8th step of 8 has 3.8 % of the rate: Adam moves no weight far."""
-    values = []
-    for steps in (7, 8):
-        result, _ = run_thin(tiny_set, tmp_path, epoch=1, max_steps=steps,
-                             lr_schedule="cosine", learning_rate=0.01)
-        values.append(tf1.train.load_checkpoint(
-            result.checkpoint).get_tensor("resnet/dense/kernel"))
-    move = np.abs(values[1] - values[0]).max()
-    assert 0 < move < 0.1 * 0.01
-
-
 def test_every_epoch_has_an_order_of_its_own():
     images = np.zeros((70, 28, 28, 1), np.uint8)
     seen = [[label for _, labels in batches.train_batches(
@@ -206,26 +177,50 @@ def test_every_epoch_has_an_order_of_its_own():
     assert all(len(set(labels)) == 64 for labels in seen)
 
 
-def test_the_seed_decides_on_the_order_of_images(
-        tiny_set, tmp_path, monkeypatch):
-    """The labels of each step are those of NumPy's permutation by the seed."""
-    seen = []
+@pytest.fixture(scope="module")
+def seventh(tiny_set, tmp_path_factory):
+    """Folder and what was fed: two steps by seed 7, which move no weight."""
+    folder, fed = tmp_path_factory.mktemp("seventh"), []
     step = loop._Run._train_step
 
     def spy(run, images, labels):
-        seen.append(labels.tolist())
+        fed.append((images, labels))
         return step(run, images, labels)
 
-    monkeypatch.setattr(loop._Run, "_train_step", spy)
-    run_thin(tiny_set, tmp_path, epoch=1, max_steps=2, seed=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Run, "_train_step", spy)
+        run_thin(tiny_set, folder, max_steps=2, seed=7, augment=True,
+                 learning_rate=1e-30, checkpoint_seconds=1e-9)
+    return folder, fed
+
+
+def test_the_seed_decides_on_the_order_of_images(seventh):
+    """The labels of each step are those of NumPy's permutation by the seed."""
     order = np.random.RandomState([7, 1]).permutation(70)
-    assert seen == [(order[:8] % 10).tolist(), (order[8:16] % 10).tolist()]
+    for number, (_, labels) in enumerate(seventh[1]):
+        np.testing.assert_array_equal(
+            labels, order[8 * number:8 * number + 8] % 10)
 
 
-def test_the_optimizer_is_adam_with_its_usual_decays(tiny_set, tmp_path):
+def test_the_flag_augments_by_seed_epoch_and_index(seventh, tiny_set):
+    images = datasets.load("mnist", tiny_set).train_images
+    order = np.random.RandomState([7, 1]).permutation(70)[:8]
+    np.testing.assert_array_equal(
+        seventh[1][0][0], augment.augmented(images[order], 7, 1, order))
+
+
+def test_the_seed_decides_on_the_first_weights(still, seventh):
+    """Equal ones by equal seeds: see test_resume.py."""
+    first, other = (tf1.train.load_checkpoint(str(prefix)).get_tensor(
+        "resnet/stem/kernel") for prefix in (
+            still[1].checkpoint, seventh[0] / "Model" / "model.ckpt-2"))
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_the_optimizer_is_adam_with_its_usual_decays(seventh):
     """After a step m = (1 - 0.9) g and v = (1 - 0.999) g^2: v = 0.1 m^2."""
-    result, _ = run_thin(tiny_set, tmp_path, max_steps=1)
-    reader = tf1.train.load_checkpoint(result.checkpoint)
+    reader = tf1.train.load_checkpoint(
+        str(seventh[0] / "Model" / "model.ckpt-1"))
     for name in ("resnet/stem/kernel", "resnet/dense/bias"):
         first, second = (reader.get_tensor(name + end)
                          for end in ("/Adam", "/Adam_1"))
@@ -233,3 +228,13 @@ def test_the_optimizer_is_adam_with_its_usual_decays(tiny_set, tmp_path):
         np.testing.assert_allclose(second, 0.1 * first ** 2, rtol=1e-3)
     assert reader.get_tensor("beta1_power") == pytest.approx(0.9 ** 2)
     assert reader.get_tensor("beta2_power") == pytest.approx(0.999 ** 2)
+
+
+def test_the_cosine_reaches_the_optimizer(tiny_set, tmp_path):
+    """The 8th step of 8 has 3.8 % of the rate: Adam moves no weight far."""
+    run_thin(tiny_set, tmp_path, epoch=1, lr_schedule="cosine",
+             learning_rate=0.01, checkpoint_seconds=1e-9)
+    before, after = (tf1.train.load_checkpoint(str(
+        tmp_path / "Model" / "model.ckpt-{}".format(step))).get_tensor(
+            "resnet/dense/kernel") for step in (7, 8))
+    assert 0 < np.abs(after - before).max() < 0.1 * 0.01

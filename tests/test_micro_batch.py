@@ -1,5 +1,8 @@
 """Steps in parts: means of gradients, what is kept, and going on."""
 
+import functools
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,22 +20,29 @@ def random_batch(size, seed=0):
             random.randint(0, 10, size).astype(np.int32))
 
 
+@functools.lru_cache(maxsize=None)
+def built(size, parts, **settings):
+    """Graph, `TrainGraph`, and tensors of all its variables by name."""
+    config = thin_config(
+        "", "x", batch_size=size, micro_batch=str(size // parts),
+        non_local="res3:0;res4:0", **settings)
+    with tf.Graph().as_default() as where:
+        graph = TrainGraph(config, 10, Platform(config))
+        return where, graph, {
+            each.op.name: each.read_value()
+            for each in tf1.global_variables() + graph._kept}
+
+
 def one_step(images, labels, parts=1, **settings):
     """Totals, and variables by name, after a step from the same start."""
-    config = thin_config("", "x", batch_size=len(labels),
-                         micro_batch=str(len(labels) // parts), **settings)
-    with tf.Graph().as_default():
-        graph = TrainGraph(config, 10, Platform(config))
-        with tf1.Session() as session:
-            session.run([graph.initialize, graph.prepare])
-            *earlier, last = graph.feeds(images, labels)
-            for feed in earlier:
-                session.run(graph.accumulate, feed)
-            _, totals = session.run([graph.train_op, graph.totals], last)
-            variables = tf1.global_variables() + graph._kept
-            values = session.run([each.read_value() for each in variables])
-            return totals, {variable.op.name: value for variable, value
-                            in zip(variables, values)}
+    where, graph, variables = built(len(labels), parts, **settings)
+    with tf1.Session(graph=where) as session:
+        session.run([graph.initialize, graph.prepare])
+        *earlier, last = graph.feeds(images, labels)
+        for feed in earlier:
+            session.run(graph.accumulate, feed)
+        _, totals = session.run([graph.train_op, graph.totals], last)
+        return totals, session.run(variables)
 
 
 def first_means(values):
@@ -68,7 +78,7 @@ def test_equal_parts_are_a_step_of_the_whole_batch(shallow):
     images, labels = random_batch(4)
     images, labels = np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2)
     in_parts = one_step(images, labels, parts=2)
-    whole = one_step(images, labels)
+    whole = one_step(images, labels, plain=True)
     np.testing.assert_allclose(in_parts[0], whole[0], rtol=1e-5)
     assert distance(first_means(in_parts[1]), first_means(whole[1])) < 1e-3
     moving = [{name: value for name, value in values.items()
@@ -77,32 +87,40 @@ def test_equal_parts_are_a_step_of_the_whole_batch(shallow):
     assert distance(*moving) < 1e-4
 
 
-@pytest.mark.parametrize("form", ["embedded_gaussian", "concatenation"])
-def test_all_fast_paths_together_equal_the_plain_way(
-        shallow, monkeypatch, form):
+def test_all_fast_paths_together_equal_the_plain_way(shallow, monkeypatch):
     """A whole step, with affinities in chunks as well."""
-    monkeypatch.setattr(TrainConfig, "affinity_limit",
-                        lambda self, _: None if self.plain else 0)
+    plain = one_step(*random_batch(8), plain=True)
+    monkeypatch.setattr(TrainConfig, "affinity_limit", lambda *_: 0)
     monkeypatch.setattr(attention, "CHUNK_BYTES", 4 * 8 * 4)
-    fast, plain = [one_step(*random_batch(8), plain=plain, instantiation=form,
-                            non_local="res3:0;res4:0")
-                   for plain in (False, True)]
+    fast = one_step(*random_batch(8), plain=False)
     np.testing.assert_allclose(fast[0], plain[0], rtol=1e-5)
     assert distance(first_means(fast[1]), first_means(plain[1])) < 1e-3
 
 
 def test_what_is_kept_of_parts_is_cleared_by_the_step(shallow):
-    _, values = one_step(*random_batch(8), parts=4)
+    _, values = one_step(*random_batch(8), parts=2)
     kept = [value for name, value in values.items() if "kept_" in name]
     assert kept and not any(value.any() for value in kept)
 
 
+@pytest.fixture(scope="module")
+def stopped(shallow, tiny_set, tmp_path_factory):
+    """A folder of 5 of 8 steps, in parts of 4 images."""
+    folder = tmp_path_factory.mktemp("stopped")
+    run_thin(tiny_set, folder, epoch=1, micro_batch="4", max_steps=5)
+    return folder
+
+
+@pytest.fixture
+def cut(stopped, tmp_path):
+    """A copy of it, to be gone on with."""
+    return shutil.copytree(str(stopped), str(tmp_path / "cut"))
+
+
 def test_a_run_in_parts_stopped_and_gone_on_ends_as_an_unbroken_one(
-        shallow, tiny_set, tmp_path):
-    whole, _ = run_thin(
-        tiny_set, tmp_path / "whole", epoch=1, micro_batch="4")
-    run_thin(tiny_set, tmp_path / "cut", epoch=1, micro_batch="4", max_steps=5)
-    cut, text = run_thin(tiny_set, tmp_path / "cut", epoch=1)   # as before
+        cut, tiny_set, tmp_path):
+    whole, _ = run_thin(tiny_set, tmp_path / "whole", epoch=1, micro_batch="4")
+    cut, text = run_thin(tiny_set, cut, epoch=1)        # parts as before
     assert "4 of 8 images at a time" in text
     assert checkpoint_bytes(cut.checkpoint) == checkpoint_bytes(
         whole.checkpoint)
@@ -111,9 +129,8 @@ def test_a_run_in_parts_stopped_and_gone_on_ends_as_an_unbroken_one(
 
 
 def test_another_part_size_is_said_and_counts_every_image_once(
-        shallow, tiny_set, tmp_path):
-    run_thin(tiny_set, tmp_path, micro_batch="4", epoch=1, max_steps=5)
-    _, text = run_thin(tiny_set, tmp_path, micro_batch="2", epoch=1)
+        cut, tiny_set):
+    _, text = run_thin(tiny_set, cut, micro_batch="2", epoch=1)
     assert "micro_batch 2 (was 4)" in text
-    epoch, = records(tmp_path, "epoch")[-1:]
+    epoch, = records(cut, "epoch")[-1:]
     assert epoch["test_images"] == 23

@@ -5,13 +5,17 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, THIN, records
+from support import ROOT, records
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import npu_options
+from nonlocal_tf.training.flags import parse_flags
 
 SCRIPTS = os.path.join(ROOT, "scripts")
 
 
 def bash(*arguments, **variables):
-    environ = dict(os.environ, PYTHON=sys.executable, **variables)
+    environ = dict(dict(os.environ, PYTHON=sys.executable), **variables)
     return subprocess.run(
         ["bash"] + list(arguments), env=environ, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, universal_newlines=True)
@@ -38,16 +42,35 @@ def copy(tmp_path_factory):
     return folder
 
 
+# Runs `-u PROGRAM ...` with one bottleneck a stage, as the fixture `shallow`.
+SHALLOW = """
+import runpy, sys
+from nonlocal_tf.architecture import DEPTHS
+DEPTHS[50] = (1, 1, 1, 1)
+del sys.argv[:2]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def program(folder, text):
+    """An executable of the shell, to stand for Python; its path."""
+    path = folder / "python"
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture(scope="module")
 def full(copy, tiny_set):
     """train_full_1p.sh on the tiny set: its output folder and its run."""
-    flags = ["--{}={}".format(name[2:], value)
-             for name, value in zip(THIN[::2], THIN[1::2])
-             if name != "--batchsize"]
+    (copy / "shallow.py").write_text(SHALLOW)
+    python = program(copy, 'exec "{}" "{}" "$@"\n'.format(
+        sys.executable, copy / "shallow.py"))
     done = bash(
         str(copy / "scripts" / "train_full_1p.sh"), "--data_path=" + tiny_set,
-        "--batch_size=8", "--train_epochs=2", "--platform=gpu", *flags,
-        ASCEND_DEVICE_ID="")
+        "--batch_size=8", "--train_epochs=2", "--platform=gpu",
+        "--image_size=28", "--base_width=4", "--non_local=0",
+        ASCEND_DEVICE_ID="", PYTHON=python)
     assert done.returncode == 0, done.stderr
     return copy / "scripts" / "output" / "0", done.stdout
 
@@ -130,17 +153,28 @@ def test_a_failed_training_fails_the_script(copy):
     assert "exit code 2" in done.stderr
 
 
-@pytest.mark.parametrize("arguments, words", [
+@pytest.mark.parametrize("arguments, expected", [
     (["--over_dump=True", "--profiling=True", "--autotune=True"],
-     "needs Ascend's package"),
+     {"enable_dump_debug": True, "profiling_mode": True,
+      "auto_tune_mode": "RL,GA"}),
     (["--data_dump_flag=True", "--data_dump_step=0|10-20"],
-     "needs Ascend's package"),
-    (["--data_dump_flag=True", "--data_dump_step=20-10"], "range upwards"),
+     {"enable_dump": True, "dump_step": "0|10-20"}),
+    (["--data_dump_flag=True", "--data_dump_step=20-10"], None),
 ])
 def test_the_conventions_switches_are_options_of_the_adapter(
-        copy, tiny_set, arguments, words):
-    """Options are checked before the adapter, which is not here."""
+        copy, tmp_path, arguments, expected):
+    """By what the script hands over; in place of Python stands a printer."""
     done = bash(str(copy / "scripts" / "train_performance_1p.sh"),
-                "--data_path=" + tiny_set, *arguments, ASCEND_DEVICE_ID="7")
-    assert done.returncode == 2
-    assert words in done.stderr
+                "--data_path=x", *arguments, ASCEND_DEVICE_ID="7",
+                PYTHON=program(
+                    tmp_path, "printf '%s\\n' \"$@\"\nexit 3\n"))
+    assert done.returncode == 3
+    lines = done.stderr.split("\n")
+    config = parse_flags([line for line in lines if line.startswith("--")],
+                         "train_modelarts.py", "", "npu")
+    if expected is None:
+        with pytest.raises(UserError, match="range upwards"):
+            npu_options.of_config(config)
+    else:
+        found = npu_options.of_config(config)
+        assert {name: found[name] for name in expected} == expected

@@ -1,5 +1,6 @@
 """train_gpu.py as a user starts it: exit codes, signals, a full disk."""
 
+import os
 import re
 import signal
 import subprocess
@@ -7,12 +8,15 @@ import sys
 import time
 
 import pytest
-from support import ROOT, THIN
+from support import ROOT
 
 from nonlocal_tf.data import download
 from nonlocal_tf.platforms import machine
+from nonlocal_tf.training import loop
 from nonlocal_tf.training.command import run, tune
 
+SMALL = ["--image_size", "28", "--base_width", "4", "--non_local", "0",
+         "--batchsize", "8"]
 INTERRUPT_AT_WORK = """
 import time
 from nonlocal_tf.training.interrupt import Interrupt
@@ -50,9 +54,7 @@ def one_line(code, errors, *words):
 @pytest.mark.usefixtures("shallow")
 def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
     code = run(["--data_url", tiny_set, "--train_url", str(tmp_path),
-                "--Epoch", "1", "--rank=0", "--image_size", "28",
-                "--base_width", "4", "--non_local", "0", "--batchsize", "8"],
-               "train_gpu.py", "")
+                "--Epoch", "1", "--rank=0"] + SMALL, "train_gpu.py", "")
     output, errors = capfd.readouterr()
     assert code == 0, errors
     assert "Epoch: 1\tLoss:" in output
@@ -60,20 +62,33 @@ def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
         "python freeze_pb.py --train_url " + str(tmp_path))
 
 
-@pytest.mark.parametrize("number, code", [
+@pytest.mark.parametrize("number, expected", [
     (signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_then_ends(tiny_set, tmp_path, number, code):
-    command = ["train_gpu.py", "--data_url", tiny_set, "--train_url", tmp_path,
-               "--Epoch", "100000"] + THIN
-    process = start(*command)
-    wait_for(process, "First step")
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == code, errors
+@pytest.mark.usefixtures("shallow")
+def test_a_signal_saves_then_ends(
+        tiny_set, tmp_path, monkeypatch, capfd, number, expected):
+    step = loop._Run._train_step
+
+    def step_with_signal(run, images, labels):
+        step(run, images, labels)
+        if run.step == 3:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop._Run, "_train_step", step_with_signal)
+    code = run(["--data_url", tiny_set, "--train_url", str(tmp_path),
+                "--Epoch", "100000"] + SMALL, "train_gpu.py", "")
+    output, errors = capfd.readouterr()
+    assert code == expected, errors
     assert "Traceback" not in errors
     step = re.search(r"Stopped by a signal after step (\d+) of", output)
     assert (tmp_path / "Model" / "model.ckpt-{}.index".format(
         step.group(1))).exists()
+
+
+def test_the_script_ends_with_the_exit_code():
+    process = start("train_gpu.py", "--image_size", "20")
+    _, errors = process.communicate(timeout=300)
+    one_line(process.returncode, errors, "--image_size must be 28 to 4096")
 
 
 def test_a_second_ctrl_c_ends_at_once_even_in_a_long_step():
@@ -110,7 +125,6 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--image_size", "20"], ["--image_size must be 28 to 4096; got 20"]),
     (["--num_gpus", "4"], ["--num_gpus"]),
     (["--batchsize", "500"], ["1 to 70"]),
     (["--data_url", "/dev/null/x"], ["/dev/null/x"]),

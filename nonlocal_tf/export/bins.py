@@ -128,7 +128,7 @@ def write(flags):
             "--output {!r} must take {} files of {:,} bytes; {}. Free some "
             "space or name another folder.".format(
                 flags.output, count, deploy.bin_bytes(shape),
-                error.strerror or error))
+                storage.gist(error)))
     if replaced:
         command.say("{}: replaced {} files of an earlier run".format(
             target, replaced))

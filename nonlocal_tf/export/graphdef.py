@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
+from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
 
 tf1 = tf.compat.v1
@@ -50,7 +51,7 @@ def read(path):
             "A frozen graph must be a file that can be read; {!r}: {}. {}"
             .format(path, "it is a SavedModel; freeze one of its signatures"
                     if os.path.isfile(os.path.join(path, "saved_model.pb"))
-                    else error.strerror or error, _MAKE))
+                    else storage.gist(error), _MAKE))
     return parse(data, path)
 
 

@@ -249,7 +249,7 @@ def _check_size(each, path):
         received = os.path.getsize(path)
     except OSError as error:
         raise UserError("{!r} must be a file of {:,} bytes; {}.".format(
-            path, wanted, error.strerror))
+            path, wanted, storage.gist(error)))
     if received != wanted:
         raise UserError(
             "{!r} must have {:,} bytes, {} {} for the input {!r}; it has {:,}."

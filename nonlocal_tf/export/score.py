@@ -46,11 +46,9 @@ def parse(arguments):
         "--classes", type=int, default=DIGIT_CLASSES,
         help="that the network tells apart (default: %(default)s)")
     flags = parser.parse(arguments)
-    command.check_ranges(flags, ("classes", 2, 100000))
-    for name in ("output_index", "batchsize"):
-        if getattr(flags, name) < 0:
-            raise UserError("--{} must be 0 or more; got {}.".format(
-                name, getattr(flags, name)))
+    command.check_ranges(
+        flags, ("classes", 2, 100000), ("output_index", 0, 10 ** 9),
+        ("batchsize", 0, 10 ** 9))
     return flags
 
 

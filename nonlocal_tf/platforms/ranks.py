@@ -129,7 +129,7 @@ def _load(path):
     except FileNotFoundError:
         return None, "not there"
     except OSError as error:
-        return None, error.strerror
+        return None, storage.gist(error)
     except (ValueError, KeyError, TypeError):
         return None, "not readable as a rank table"
 

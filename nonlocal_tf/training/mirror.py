@@ -68,8 +68,15 @@ def fetch_data(url, folder, required=True):
                 for name in sorted(found):      # copy_parallel lists all
                     cloud.copy(remote.join(url, name),
                                os.path.join(folder, name))
-                _check_sizes(folder, found, url)
+                _check_sizes(cloud, url, folder, found)
                 storage.write_text(manifest, json.dumps(found))
+
+
+def _names(cloud, url):
+    """What is in a remote folder; nothing where there is none."""
+    if not cloud.exists(url):
+        return []
+    return [name.rstrip("/") for name in cloud.list_directory(url)]
 
 
 def _idx_names(names):
@@ -79,8 +86,7 @@ def _idx_names(names):
 
 def _idx_files(cloud, url, required):
     """The IDX files of a remote folder: name -> [bytes, time of change]."""
-    names = [name.rstrip("/") for name in cloud.list_directory(url)] if (
-        cloud.exists(url)) else []
+    names = _names(cloud, url)
     found = _idx_names(names)
     if not found and required:
         raise UserError(
@@ -101,14 +107,17 @@ def _read_manifest(path):
         return None
 
 
-def _check_sizes(folder, found, url):
-    for name, (size, _) in found.items():
+def _check_sizes(cloud, url, folder, names):
+    """After a copy, either way: the same bytes at both ends."""
+    for name in names:
+        there = cloud.stat(remote.join(url, name)).length
         path = os.path.join(folder, name)
-        here = os.path.getsize(path) if os.path.exists(path) else "nothing"
-        if here != size:
-            raise UserError("{} must have {} bytes; {} arrived. Start the job "
-                            "again.".format(remote.join(url, name), size,
-                                            here))
+        here = os.path.getsize(path) if os.path.exists(path) else "no"
+        if here != there:
+            raise UserError(
+                "A copy must have all bytes; {} has {}, and {!r} {}. Start "
+                "the job again.".format(
+                    remote.join(url, name), there, path, here))
 
 
 class Results:
@@ -134,7 +143,7 @@ class Results:
         with remote.reaching(self.url):
             self._check_writable()
             models = remote.join(self.url, "Model/")
-            names = self._list(models)
+            names = _names(self._cloud, models)
             steps = steps_among(names)
             here = steps_among(self._local_names("Model"))
             if here and not steps and self._is_marked(_PUSHED):
@@ -163,11 +172,6 @@ class Results:
         self._cloud.write(probe, "x")
         self._cloud.remove(probe)
 
-    def _list(self, url):
-        if not self._cloud.exists(url):
-            return []
-        return [name.rstrip("/") for name in self._cloud.list_directory(url)]
-
     def _local_names(self, part):
         path = os.path.join(self.folder, part)
         return os.listdir(path) if os.path.isdir(path) else []
@@ -189,13 +193,11 @@ class Results:
         say("Copying the checkpoint of step {} from {}".format(step, models))
         target = os.path.join(self.folder, "Model")
         os.makedirs(target, exist_ok=True)
-        sizes = {name: [self._cloud.stat(remote.join(models, name)).length, 0]
-                 for name in names}
         with tempfile.TemporaryDirectory(
                 prefix=".fetch-", dir=self.folder) as partial:
             self._cloud.copy_parallel(
                 models, partial, file_list=names, is_processing=False)
-            _check_sizes(partial, sizes, models)
+            _check_sizes(self._cloud, models, partial, names)
             for name in names:                  # .index is the last
                 os.replace(os.path.join(partial, name),
                            os.path.join(target, name))
@@ -262,14 +264,8 @@ class Results:
         # Threads: a process that runs TensorFlow does not survive a fork.
         self._cloud.copy_parallel(
             folder, self.url, file_list=sorted(names), is_processing=False)
-        for name in names:
-            size = os.path.getsize(os.path.join(folder, name))
-            there = self._cloud.stat(remote.join(self.url, name)).length
-            if there != size:
-                raise UserError(
-                    "{} must have {} bytes after it was copied; it has {}."
-                    .format(remote.join(self.url, name), size, there))
-            self._pushed[name] = states[name]
+        _check_sizes(self._cloud, self.url, folder, names)
+        self._pushed.update((name, states[name]) for name in names)
 
     def _copy_growing(self, names, states):
         """Copies files that grow meanwhile, as they are at this moment."""
@@ -284,7 +280,7 @@ class Results:
     def _prune(self):
         """Removes all but the newest checkpoints, as is done here."""
         models = remote.join(self.url, "Model/")
-        names = self._list(models)
+        names = _names(self._cloud, models)
         kept = steps_among(names)[-KEEP:]
         for name in index_first(names):
             step = step_of(name)

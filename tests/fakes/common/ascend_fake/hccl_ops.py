@@ -13,7 +13,7 @@ DTYPES = (tf.float32, tf.float16, tf.int32, tf.int8)
 
 
 def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group=WORLD):
-    if reduction not in ("sum", "max", "min", "prod"):
+    if reduction != "sum":              # max, min and prod: nobody's here
         refuse("allreduce has no reduction {!r}".format(reduction), "1.5")
     if isinstance(tensor, (list, tuple)):
         refuse("allreduce takes one tensor, broadcast a list", "1.5")

@@ -1,1 +1,0 @@
-"""moxing's package path is moxing.framework.file."""
