@@ -179,12 +179,12 @@ def with_function():
     return made
 
 
-def batch_norm(**attributes):
+def batch_norm(shape=(2, 3, 3, 4), **attributes):
     made = node("output", "FusedBatchNormV3", "input", *["ones"] * 4,
                 T=FLOAT, U=FLOAT)
     for name, (field, value) in attributes.items():
         setattr(made.attr[name], field, value)
-    return graph(placeholder(shape=(2, 3, 3, 4)),
+    return graph(placeholder(shape=shape),
                  const("ones", np.ones(4, np.float32)), made)
 
 
@@ -203,6 +203,16 @@ PLAIN = graph(placeholder(), relu())
 def one(op, **types):
     """A graph of one operation."""
     return graph(placeholder(), node("output", op, "input", **types))
+
+
+def three_dimensions():
+    """What networks of clips are mostly made of."""
+    x = tf1.placeholder(tf.float32, [1, 8, 16, 16, 3], "video")
+    x = tf.nn.conv3d(x, np.ones([3, 3, 3, 3, 4], np.float32),
+                     [1, 1, 2, 2, 1], "SAME")
+    x = tf.nn.max_pool3d(tf.nn.relu(x), [1, 2, 2, 2, 1], [1, 2, 2, 2, 1],
+                         "SAME")
+    output(tf.nn.avg_pool3d(x, [1, 4, 4, 4, 1], [1, 1, 1, 1, 1], "VALID"))
 
 
 # name: graph, request, what is found
@@ -281,6 +291,11 @@ DOUBTED = {
         {"shapes": SHAPE}, {"input_type"}),
 }
 
+if tf.__version__ >= "2":               # 1.15 itself refuses it
+    DOUBTED["new_value"] = (batch_norm(
+        (2, 2, 3, 3, 4), is_training=("b", False),
+        data_format=("s", b"NDHWC")), {}, {"new_value"})
+
 
 def queue():
     """A pipeline of training before the node that the network begins with."""
@@ -328,6 +343,8 @@ def function_beside():
 
 
 GOOD = {
+    "three_dimensions": (three_dimensions, {"shapes": {
+        "video": [1, 8, 16, 16, 3]}, "out_nodes": OUTPUT}),
     "relu": (PLAIN, {}),
     "no_shape": (graph(node("input", "Placeholder", dtype=FLOAT), relu()),
                  {"shapes": SHAPE}),

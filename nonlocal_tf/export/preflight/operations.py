@@ -199,6 +199,13 @@ def _listed(node, known, nodes):
             "{}: works on {}, which the AI core mostly does not take (EZ3002, "
             "or the slow AI CPU: uncertain)".format(node.op, odd[0]),
             "Build the graph in float32."))
+    if node.op in graphdef.BATCH_NORMS and node.attr["data_format"].s in (
+            b"NDHWC", b"NCDHW"):
+        findings.append(Finding(
+            DOUBT, "new_value", node.name,
+            "{} in five dimensions, which TensorFlow 1.15 refuses; whether "
+            "ATC's parser takes it is uncertain".format(node.op),
+            "Reshape [B, T, H, W, C] to [B T, H, W, C] around it."))
     if node.op in graphdef.BATCH_NORMS and graphdef.is_training(node):
         findings.append(Finding(
             DOUBT, "layer_norm", node.name,
