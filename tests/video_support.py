@@ -4,12 +4,22 @@ import json
 import os
 
 import numpy as np
+import peer_mmaction2
 import pytest
+import rule
 import tensorflow as tf
 from support import ROOT, graph_session, set_values
 
+from nonlocal_tf import convert
 from nonlocal_tf.networks.video import VideoResNet
-from nonlocal_tf.weights import mapping, recognise
+from nonlocal_tf.protocols import trunk
+from nonlocal_tf.weights import (
+    checkpoints,
+    mapping,
+    names,
+    recognise,
+    writers,
+)
 
 FOLDER = os.path.join(ROOT, "..", "shared", "data", "video", "vectors")
 # Name: protocol, network, frames, interval, more of `VideoResNet`.
@@ -80,3 +90,31 @@ def answer(name, layers=None):
         fetched = session.run([logits, tf.nn.softmax(logits), dict(
             layers or ())])
     return fetched, arrays, meta
+
+
+def thin_file(path, case="tsm_embedded_gaussian", change=None, places=None):
+    """A .pth of mmaction2 with weights by rule; returns its tensors."""
+    network, form, frames, size = peer_mmaction2.CASES[case]
+    config = convert.settings(
+        recognised(network, form, places), convert.parse(
+            ["x", "--train_url", "x", "--image_size", str(size), "--frames",
+             str(frames)] + (["--instantiation", form] if form else [])))
+    traits = names.Traits(config.placement(), shift=network == "tsm")
+    tensors = {
+        name: rule.tensor(name, value.shape) if value.dtype != np.int64
+        else value for name, value in mapping.map_out(
+            "mmaction2", network, traits, {
+                name: np.zeros(shape, np.float32) for name, shape in
+                checkpoints.shapes(config).items()}).items()}
+    if change:
+        change(tensors)
+    writers.write_torch(str(path), tensors)
+    return tensors
+
+
+def recognised(network, form, places):
+    if places is None:
+        places = trunk("mmaction2-1.x", network).five if form else {}
+    return recognise.Found(
+        "mmaction2", network, 50, 8, 20, 0.5, form, False, "batch",
+        names.Traits(places, shift=network == "tsm"))
