@@ -155,7 +155,8 @@ def trunk(protocol, network, frames=0, interval=0):
     row = PROTOCOLS[protocol]
     if network not in row.networks:
         raise UserError(
-            "--network of --protocol {} must be {}; got {}. {} has it.".format(
+            "--network of --protocol {} must be {}; got {}, which is of {}."
+            .format(
                 protocol, " or ".join(row.networks), network, ", ".join(
                     name for name, other in PROTOCOLS.items()
                     if network in other.networks)))

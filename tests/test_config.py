@@ -165,3 +165,31 @@ def test_importing_the_package_does_nothing():
         "assert 'tensorflow' not in sys.modules\n"
         "assert 'numpy' not in sys.modules")
     assert done.returncode == 0, done.stderr
+
+
+def test_clips_have_the_settings_of_their_system():
+    config = parse("--network", "tsm")
+    assert (config.protocol, config.frames, config.frame_interval) == (
+        "mmaction2-1.x", 8, 0)
+    assert config.placement() == {"res3": (0, 2), "res4": (0, 2, 4)}
+    assert (config.block, config.sub_sample, config.scale) == (
+        "paper", True, False)
+    config = parse("--network", "c2d")
+    assert (config.protocol, config.classes, config.scale) == (
+        "video-nonlocal-net", 400, True)
+    assert not parse(
+        "--network", "i3d", "--instantiation", "dot_product").scale
+
+
+@pytest.mark.parametrize("arguments, part", [
+    (["--network", "i3d", "--frames", "32"], "--frame_interval"),
+    (["--network", "tsm", "--protocol", "paddle"], "mmaction2-1.x"),
+    (["--network", "c2d", "--non_local", "res3:4"], "bottlenecks 0 to 3")])
+def test_clips_that_no_system_has_are_one_line(arguments, part):
+    with pytest.raises(UserError, match=part):
+        parse(*arguments)
+
+
+def test_clips_cannot_be_trained_yet():
+    with pytest.raises(UserError, match="digits to train"):
+        parse("--network", "i3d").check_local()

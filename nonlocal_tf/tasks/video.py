@@ -11,18 +11,6 @@ UNIT, INPUT_RANGE = "clips", "normalised as the protocol does it"
 BATCH = 1                               # of a frozen graph
 
 
-def load(config):
-    """There are no lists of videos to train on yet.
-
-    Raises:
-      UserError: always.
-    """
-    raise UserError(
-        "--network must be digits to train; videos cannot be read yet, so that "
-        "{} is for converted weights: python -m nonlocal_tf.convert --help."
-        .format(config.network))
-
-
 def load_test(config, class_names=()):
     """There are none yet: see `random_samples`."""
     del class_names

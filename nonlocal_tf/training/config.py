@@ -334,7 +334,14 @@ class TrainConfig:
         return "/cache" if os.access("/cache", os.W_OK) else "./cache"
 
     def check_local(self):
-        """Refuses folders that only a job of ModelArts can reach."""
+        """Refuses what cannot be trained, or not here.
+
+        That is clips, and folders that only a job of ModelArts can reach.
+        """
+        if self.network != "digits":
+            raise _bad("network", "digits to train: videos cannot be read "
+                       "yet (weights can be converted: python -m "
+                       "nonlocal_tf.convert --help)", self.network)
         for name in ("data_url", "train_url"):
             if is_remote(getattr(self, name)):
                 raise _bad(name, "a local folder (train_modelarts.py takes "
