@@ -184,6 +184,8 @@ def settings(found, flags):
     if placement == "0":
         placement = flags.non_local
     form = found.instantiation or flags.instantiation
+    if not found.traits.placement:
+        form = flags.instantiation or "embedded_gaussian"
     if form is None:
         raise UserError(
             "--instantiation must be given: a file does not tell "
@@ -193,9 +195,9 @@ def settings(found, flags):
                         "{}.".format(form, flags.source, flags.instantiation))
     if flags.frames is None and PROTOCOLS[protocol].halving:
         raise UserError(
-            "--frames must be given (of a clip, 8, 32 or 128), and where it is "
-            "not 8 --frame_interval: networks of {} halve time in conv1 and "
-            "pool1, others do not, and a file does not tell.".format(
+            "--frames must be given, of a clip, and of 32 or 128 "
+            "--frame_interval: networks of {} halve time in conv1 and pool1, "
+            "others do not, and a file does not tell.".format(
                 " and ".join("{}x{}".format(*pair)
                              for pair in PROTOCOLS[protocol].halving)))
     classes = flags.new_head or found.classes

@@ -254,8 +254,8 @@ class TrainConfig:
                    and not BLOCKS[self.block or "paper"].get("cosine"),
                    "block_norm": "none" if self.frozen_norm else "batch"}
             frames, interval = self.frames, self.frame_interval
-            if interval is None and frames not in (None, row.views.frames) and (
-                    PROTOCOLS[protocol].halving):
+            if interval is None and any(
+                    frames == pair[0] for pair in PROTOCOLS[protocol].halving):
                 raise _bad("frame_interval", "given with --frames {}: of {} it "
                            "decides whether time is halved".format(
                                frames, protocol), "none")

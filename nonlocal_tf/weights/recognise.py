@@ -44,7 +44,7 @@ def recognise(path, tensors):
     elif len(stem) == 5:
         network = "i3d" if stem[2] > 1 else "c2d"
     placement = probe.traits.placement
-    norm, inner_ratio, form = "batch", 0.5, "embedded_gaussian"
+    norm, inner_ratio, form = "batch", 0.5, None
     if placement:
         stage = next(iter(placement))
         scope = "{}/non_local_{}/".format(stage, placement[stage][0])
