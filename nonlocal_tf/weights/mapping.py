@@ -74,8 +74,9 @@ def map_in(path, found, tensors, shapes, optional=()):
     unused = [name for name in tensors
               if name not in used and not IGNORED.search(name)]
     return Mapped(
-        values, [Group(name, *counts[:2], tuple(counts[2]))
-                 for name, counts in groups.items()],
+        values, [Group(name, *groups[name][:2], tuple(groups[name][2]))
+                 for name in sorted(groups, key=lambda name: (
+                     name == "classifier", name != "conv1", name))],
         unused, len(tensors) - len(used) - len(unused))
 
 
