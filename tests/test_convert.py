@@ -229,6 +229,13 @@ def test_clips_that_cannot_be_taken_are_one_line(converted, tmp_path, capsys,
     assert part in capsys.readouterr().err
 
 
+def test_an_archive_is_no_clip(converted, tmp_path, capsys):
+    np.savez(str(tmp_path / "x.npz"), clip=np.zeros(3))
+    assert classify.main([str(tmp_path / "x.npz"),
+                          "--train_url", converted[2]]) == 2
+    assert "must be a .npy file" in capsys.readouterr().err
+
+
 def test_the_others_are_answered(converted, tmp_path):
     np.save(str(tmp_path / "good.npy"), rule.clips(1, 8, 64)[0])
     out = str(tmp_path / "out.json")

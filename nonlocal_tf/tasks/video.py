@@ -57,7 +57,7 @@ def read(file, config, flags):
     """
     del flags
     try:
-        clip = np.load(file, mmap_mode="r", allow_pickle=False)
+        clip = np.lib.format.open_memmap(file, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise UserError("{!r} must be a .npy file, uint8 [T, H, W, 3]: {}."
                         .format(file, getattr(error, "strerror", None)
