@@ -21,9 +21,13 @@ from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.protocols import PROTOCOLS, VIDEO_NETWORKS
 
-_PROTOCOLS = {"caffe2": "video-nonlocal-net", "mmaction2": "mmaction2-1.x",
-              "torchvision": "mmaction2-1.x", "paddle": "paddle",
-              "mindspore": "mindspore"}
+# As what a system's weights can be run; the first where none is named.
+_PROTOCOLS = {
+    "caffe2": ("video-nonlocal-net",), "paddle": ("paddle",),
+    "mindspore": ("mindspore",),
+    "mmaction2": ("mmaction2-1.x", "mmaction2-0.x"),
+    "torchvision": ("mmaction2-1.x",) + tuple(PROTOCOLS)}
+_FROZEN = ("video-nonlocal-net", "paddle")      # have such networks
 _OUT = {"mmaction2": ("mmaction2-0.x", "mmaction2-1.x"),
         "caffe2": ("video-nonlocal-net",)}
 
@@ -63,8 +67,8 @@ def parse(arguments):
         "--sub_sample", choices=("pool", "none"), help="whether the blocks "
         "pool their keys (default: as names tell, or the protocol)")
     parser.add_argument(
-        "--non_local", default="0", help="blocks to add where the file has "
-        "none; they begin as the identity (default: %(default)s)")
+        "--non_local", help="blocks to add where the file has none; they "
+        "begin as the identity (default: 0)")
     parser.add_argument(
         "--new_head", type=int, default=0, metavar="N",
         help="a new classifier of N classes in place of the file's")
@@ -132,6 +136,11 @@ def read_in(flags):
     _check_is_free(flags.train_url)
     from nonlocal_tf.weights import checkpoints, mapping
     optional = ("dense/",) if flags.new_head else ()
+    if not found.biased:
+        optional += tuple(
+            "{}/non_local_{}/{}/bias".format(stage, index, part)
+            for stage, after in found.traits.placement.items()
+            for index in after for part in ("theta", "phi", "g", "out"))
     if not found.traits.placement:
         optional += tuple("{}/non_local_".format(stage)
                           for stage in config.placement())
@@ -179,10 +188,21 @@ def settings(found, flags):
     if flags.network and flags.network != network:
         raise UserError("--network must be {}, which {!r} is of; got {}."
                         .format(network, flags.source, flags.network))
-    protocol = flags.protocol or _PROTOCOLS[found.system]
+    protocol = flags.protocol or _PROTOCOLS[found.system][0]
+    if protocol not in _PROTOCOLS[found.system]:
+        raise UserError("--protocol of weights of {} must be {}; got {}."
+                        .format(found.system, " or ".join(
+                            _PROTOCOLS[found.system]), protocol))
+    if flags.affine and protocol not in _FROZEN:
+        raise UserError("--affine is for networks of {}, which have frozen "
+                        "norms; got {}.".format(
+                            " and ".join(_FROZEN), protocol))
     placement = format_placement(found.traits.placement)
     if placement == "0":
-        placement = flags.non_local
+        placement = flags.non_local or "0"
+    elif flags.non_local:
+        raise UserError("--non_local must be left out: {!r} has blocks, after "
+                        "{}.".format(flags.source, placement))
     form = found.instantiation or flags.instantiation
     if not found.traits.placement:
         form = flags.instantiation or "embedded_gaussian"
@@ -281,9 +301,13 @@ def _say_network(config):
             config.image_size, config.instantiation, config.scale,
             config.sub_sample, need.parameters(config),
             need.flops_per_image(config) / 1e9))
-    if config.protocol == "mmaction2-1.x":
-        say("As mmaction2 1.x tests it; --protocol mmaction2-0.x has its "
-            "views in place of these.")
+    if config.protocol.startswith("mmaction2"):
+        say("mmaction2's heavy and nopool networks, and a TSM that shifts "
+            "another share of the channels, have the same names: this is none "
+            "of them.")
+    if config.frozen_norm and "res3" in config.placement():
+        say("Norms are frozen: res3's blocks attend within four frames, as in "
+            "the authors' long clips.")
 
 
 def write_out(flags):

@@ -162,7 +162,8 @@ class NonLocalBlock(tf.Module):
           is_training: whether batch norm uses the batch's statistics.
           return_affinity: also return f / C(x).
           watch: a list to which the block appends itself, its queries
-            [B, N, A] and its keys [B, M, A], for `compare`.
+            [B, N, A] and its keys [B, M, A], for `compare`; of groups those
+            of each clip's first.
           frames: T, of x as [B T, H, W, C], which is how images of clips go
             through two-dimensional operations.
         Returns:
@@ -180,15 +181,18 @@ class NonLocalBlock(tf.Module):
                 "C = {}, not {}".format(self.channels, x.shape))
         windows = self._windows(rank)
         with self.name_scope:
-            images, frames = _as_images(x, frames)
+            images, total = _as_images(x, frames)
+            frames = total
             if self.group_frames is not None:
                 images, frames = self._group(rank, images, frames)
             queries, keys, values = self._embed(
                 images if self.pre_norm is None else
                 self.pre_norm(images, is_training=is_training),
                 frames, windows)
-            if watch is not None:
-                watch.append((self, queries, keys))
+            if watch is not None:               # of groups the first
+                step = 1 if self.group_frames is None else (
+                    total // frames)
+                watch.append((self, queries[::step], keys[::step]))
             y, affinity = self._attend(queries, keys, values, return_affinity)
             y = tf.reshape(y, [-1] + sizes(images)[1:3]
                            + [self.inner_channels])

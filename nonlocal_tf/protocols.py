@@ -15,6 +15,7 @@ from nonlocal_tf.architecture import PLACEMENTS
 from nonlocal_tf.errors import UserError
 
 VIDEO_NETWORKS = ("c2d", "i3d", "tsm")
+FROZEN_GROUP = 4        # frames in which res3's blocks attend, norms frozen
 
 
 class Views(NamedTuple):
@@ -140,6 +141,30 @@ PROTOCOLS = {
 # Where no protocol is named.
 DEFAULT_PROTOCOL = {"c2d": "video-nonlocal-net", "i3d": "video-nonlocal-net",
                     "tsm": "mmaction2-1.x"}
+
+
+def has_out_bias(config):
+    """Whether the blocks' last convolution has a bias; without a norm it has.
+
+    Args:
+      config: a `TrainConfig` of a network of clips.
+    """
+    block = PROTOCOLS[config.protocol].networks[config.network].block
+    return block.get("out_bias", True) or config.block_norm == "none"
+
+
+def steps(row, frames):
+    """Frames of res3's maps, of clips of `frames`."""
+    frames = -(-frames // row.stem_stride)
+    frames = frames // row.pool1_frames if row.pool1_frames > 1 else (
+        -(-frames // row.pool1_stride))
+    return frames // 2 if row.pool2 else frames
+
+
+def side(row, image_size):
+    """Rows and columns of res5's maps: 7 of 224."""
+    found = (-(-image_size // 2) + 2 * row.pool1_pad - 3) // 2 + 1
+    return -(-found // 8)
 
 
 def trunk(protocol, network, frames=0, interval=0):

@@ -79,13 +79,13 @@ def _prefix(train_url, prefix):
     steps = checkpoint_files.steps_in(folder)
     if not steps:
         raise UserError(
-            "There must be a checkpoint to freeze; {!r} has none. {}".format(
+            "There must be a checkpoint; {!r} has none. {}".format(
                 folder, "Did you mean --train_url {}?".format(
                     os.path.dirname(train_url.rstrip("/")) or ".")
                 if checkpoint_files.steps_in(train_url) else
-                "Train first (train_gpu.py), or name the folder that was "
-                "trained to with --train_url, or a checkpoint with "
-                "--checkpoint."))
+                "Train first (train_gpu.py) or convert weights (python -m "
+                "nonlocal_tf.convert), or name that folder with --train_url, "
+                "or a checkpoint with --checkpoint."))
     return checkpoint_files.prefix_in(folder, steps[-1])
 
 

@@ -97,10 +97,30 @@ def test_a_tensor_of_another_shape_is_named(tmp_path, capsys):
 def test_a_tensor_that_is_not_used_is_shown(tmp_path, capsys):
     path = tmp_path / "more.pth"
     thin_file(path, lambda tensors: tensors.update({
-        "backbone.extra": np.ones(3, np.float32)}))
+        "ema.extra": np.ones(3, np.float32)}))
     assert convert.main([str(path), "--train_url", str(tmp_path / "run")]
                         + FLAGS) == 0
-    assert "unused: backbone.extra" in capsys.readouterr().out
+    assert "unused: ema.extra" in capsys.readouterr().out
+
+
+def test_a_tensor_of_the_network_that_is_not_used_is_refused(
+        tmp_path, capsys):
+    path = tmp_path / "bias.pth"
+    thin_file(path, lambda tensors: tensors.update({
+        "backbone.layer2.0.conv9.bias": np.ones(3, np.float32)}))
+    line = refused(capsys, str(path), "--train_url", str(tmp_path / "run"),
+                   *FLAGS)
+    assert "nothing for backbone.layer2.0.conv9.bias" in line
+
+
+@pytest.mark.parametrize("flags, part", [
+    (["--protocol", "paddle"], "mmaction2-1.x"), (["--affine"], "frozen"),
+    (["--non_local", "5"], "left out")])
+def test_what_contradicts_the_file_is_refused(converted, tmp_path, capsys,
+                                              flags, part):
+    assert part in refused(
+        capsys, converted[0], "--train_url", str(tmp_path / "run"), *FLAGS,
+        *flags)
 
 
 def test_a_new_head_keeps_the_rest(converted, tmp_path, capsys):

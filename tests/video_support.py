@@ -116,5 +116,5 @@ def recognised(network, form, places):
     if places is None:
         places = trunk("mmaction2-1.x", network).five if form else {}
     return recognise.Found(
-        "mmaction2", network, 50, 8, 20, 0.5, form, False, "batch",
+        "mmaction2", network, 50, 8, 20, 0.5, form, False, "batch", True,
         names.Traits(places, shift=network == "tsm"))

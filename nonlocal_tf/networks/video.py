@@ -26,12 +26,11 @@ from nonlocal_tf.layers import (
     sizes,
 )
 from nonlocal_tf.non_local import NonLocalBlock
-from nonlocal_tf.protocols import PROTOCOLS, trunk
+from nonlocal_tf.protocols import FROZEN_GROUP, PROTOCOLS, side, trunk
 
 tf1 = tf.compat.v1
 
 _CLASSIFIER_STDDEV = 0.01
-LONG_GROUP = 4          # frames of a group in res3, with frozen norms
 
 
 class Bottleneck(tf.Module):
@@ -188,25 +187,25 @@ class VideoResNet(tf.Module):
             for index, stage in enumerate(STAGES):
                 width = base_width * 2 ** index
                 self.stages.append(self._stage(
-                    stage, channels, width, DEPTHS[resnet_size][index],
+                    stage, channels, width, DEPTHS[resnet_size],
                     placement.get(stage, ()), make_norm, make_block))
                 channels = EXPANSION * width
             self.dense = Dense(
                 channels, classes, _CLASSIFIER_STDDEV, name="dense")
 
-    def _stage(self, stage, channels, width, length, after, make_norm,
+    def _stage(self, stage, channels, width, depths, after, make_norm,
                make_block):
         """A list of bottlenecks and blocks, named below the stage."""
         row, steps = self.trunk, []
         with tf.Module(name=stage).name_scope:
-            for index in range(length):
+            for index in range(depths[STAGES.index(stage)]):
                 first = index == 0
                 steps.append(Bottleneck(
                     channels if first else EXPANSION * width, width,
                     2 if first and stage != "res2" else 1,
                     taps(stage, index, row.inflated),
-                    # Of a stage of 23 and more, every other one is shifted.
-                    row.shift if length < 23 or index % 2 == 0 else 0,
+                    # In deeper networks every other one is shifted.
+                    row.shift if depths[2] < 23 or index % 2 == 0 else 0,
                     first, make_norm, row.zero_residual,
                     name="bottleneck_{}".format(index)))
                 if index in after:
@@ -277,11 +276,11 @@ class VideoResNet(tf.Module):
     def _head(self, x, frames, is_training):
         """[B T, H, W, C] -> logits [B, classes]."""
         _, height, width, channels = sizes(x)
-        side = -(-self.image_size // 32)
-        several = self.trunk.places and (height, width) != (side, side)
+        window = side(self.trunk, self.image_size)
+        several = self.trunk.places and (height, width) != (window, window)
         if several:
             x = tf1.nn.avg_pool(
-                x, [1, side, side, 1], [1, 1, 1, 1], "VALID")
+                x, [1, window, window, 1], [1, 1, 1, 1], "VALID")
             x = tf.reshape(x, [-1, frames] + sizes(x)[1:])
             x = tf.reduce_mean(x, 1)            # [B, h, w, C]
         else:
@@ -329,7 +328,7 @@ def block_settings(row, stage, instantiation, frozen_norm, chosen):
         settings.pop("scale", None)
     if frozen_norm:
         settings.update(norm=None, zero_start="kernel", group_frames=(
-            LONG_GROUP if stage == "res3" else None))
+            FROZEN_GROUP if stage == "res3" else None))
     return dict(settings, **chosen)
 
 

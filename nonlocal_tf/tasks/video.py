@@ -5,7 +5,7 @@ import numpy as np
 from nonlocal_tf.architecture import BLOCKS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.networks.video import VideoResNet
-from nonlocal_tf.protocols import PROTOCOLS, trunk
+from nonlocal_tf.protocols import PROTOCOLS, has_out_bias, trunk
 
 UNIT, INPUT_RANGE = "clips", "normalised as the protocol does it"
 BATCH = 1                               # of a frozen graph
@@ -32,11 +32,12 @@ def input_shape(config, size):
 
 def make_network(config, **more):
     """A `VideoResNet`."""
+    row = trunk(config.protocol, config.network)
     block = dict(BLOCKS[config.block], sub_sample=config.sub_sample,
-                 scale=config.scale)
-    if config.block_norm != "batch":
-        block.update(norm=None if config.block_norm == "none" else "affine",
-                     zero_start="kernel")
+                 scale=config.scale, out_bias=has_out_bias(config))
+    block["norm"] = None if config.block_norm == "none" else config.block_norm
+    block["zero_start"] = row.block.get("zero_start", "gamma") if (
+        config.block_norm == "batch") else "kernel"
     return VideoResNet(
         config.protocol, config.network, config.resnet_size,
         config.placement(), config.classes, config.frames,
@@ -58,23 +59,34 @@ def read(file, config, flags):
     del flags
     try:
         clip = np.lib.format.open_memmap(file, mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:          # whatever a header can raise
         raise UserError("{!r} must be a .npy file, uint8 [T, H, W, 3]: {}."
                         .format(file, getattr(error, "strerror", None)
                                 or str(error).split("\n")[0].rstrip(".")))
+    check_clip(repr(file), clip, config)
+    return np.array(clip)[None]
+
+
+def check_clip(name, clip, config):
+    """Refuses what is no clip for a network.
+
+    Args:
+      name: of the clip, for the error.
+      clip: an array.
+      config: of the network.
+    """
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3:
         raise UserError(
-            "{!r} must be uint8 [T, H, W, 3], red, green, blue; it is {} {}."
-            .format(file, clip.dtype, list(clip.shape)))
+            "{} must be uint8 [T, H, W, 3], red, green, blue; it is {} {}."
+            .format(name, clip.dtype, list(clip.shape)))
     if clip.shape[0] != config.frames:
         raise UserError(
-            "{!r} must have {} frames, which the network was trained on; it "
+            "{} must have {} frames, which the network was trained on; it "
             "has {}. Choose as many.".format(
-                file, config.frames, clip.shape[0]))
-    row = trunk(config.protocol, config.network)
-    least = config.image_size if row.places else 32
+                name, config.frames, clip.shape[0]))
+    places = trunk(config.protocol, config.network).places
+    least = config.image_size if places else 32
     if min(clip.shape[1:3]) < least:
         raise UserError(
-            "{!r} must have frames of {} x {} or larger; they are {} x {}."
-            .format(file, least, least, *clip.shape[1:3]))
-    return np.array(clip)[None]
+            "{} must have frames of {} x {} or larger; they are {} x {}."
+            .format(name, least, least, *clip.shape[1:3]))

@@ -17,8 +17,10 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import npu_options
 from nonlocal_tf.protocols import (
     DEFAULT_PROTOCOL,
+    FROZEN_GROUP,
     PROTOCOLS,
     VIDEO_NETWORKS,
+    steps,
     trunk,
 )
 from nonlocal_tf.secrets import masked
@@ -264,6 +266,20 @@ class TrainConfig:
         for name, value in own.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        if self.network != "digits":
+            self._check_frames()
+
+    def _check_frames(self):
+        """Refuses clips of which a layer would get none, or part of a group."""
+        row = trunk(self.protocol, self.network, self.frames,
+                    self.frame_interval)
+        left = steps(row, self.frames)
+        if left < 1 or self.frozen_norm and left % FROZEN_GROUP and (
+                "res3" in self.placement()):
+            raise _bad("frames", "so many that res3 gets {}; it gets {}".format(
+                "a multiple of {}, which its blocks take at a time".format(
+                    FROZEN_GROUP) if left else "one or more", left),
+                self.frames)
 
     def _check_micro_batch(self):
         text = str(self.micro_batch)

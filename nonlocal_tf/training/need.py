@@ -11,7 +11,7 @@ from nonlocal_tf.architecture import (
     linear_is_cheaper,
     taps,
 )
-from nonlocal_tf.protocols import trunk
+from nonlocal_tf.protocols import has_out_bias, trunk
 
 TRAINING = 3            # forward, gradients of inputs, gradients of weights
 _MIB = 2 ** 20
@@ -196,7 +196,8 @@ def _non_local(config, part_size, name, frames, side, channels, block=None):
         kept += pooled * m
     products = channels * inner * ((theta + 1) * n + key_side * source)
     weights = inner * (theta + key_side) * (channels + 1) + inner * channels
-    weights += channels * block.get("out_bias", True)
+    if config.network == "digits" or has_out_bias(config):
+        weights += channels
     weights += 2 * channels * (config.block_norm in (None, "batch"))
     extra, wide = BLOCKS[config.block], 0
     if extra.get("pre_norm"):

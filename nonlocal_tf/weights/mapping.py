@@ -1,5 +1,6 @@
 """Tensors of another system to the variables of `VideoResNet`, and back."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,11 @@ from nonlocal_tf.weights.names import (
     to_ours,
     to_theirs,
 )
+
+# How the names of a network's tensors begin, in one system or another.
+_OF_A_NETWORK = re.compile(
+    r"(backbone|cls_head|head)\.|layer\d|conv1|bn1\.|fc\.|res\d|res_conv1|"
+    r"bn(\d|_conv1)|nonlocal_|pred_")
 
 
 class Group(NamedTuple):
@@ -43,7 +49,8 @@ def map_in(path, found, tensors, shapes, optional=()):
       shapes: our name -> list, of all variables.
       optional: beginnings of names that may be missing and keep their start.
     Raises:
-      UserError: it names what is missing or of another shape.
+      UserError: it names what is missing, of another shape, or of a network
+        and not used.
     """
     values, wrong, groups, used = {}, [], {}, set()
     for name, shape in shapes.items():
@@ -53,7 +60,8 @@ def map_in(path, found, tensors, shapes, optional=()):
         if source not in tensors:
             group[2].append(name)
             if not name.startswith(tuple(optional)):
-                wrong.append("no {} for {}".format(source, name))
+                wrong.append("no {} for {}".format(
+                    source or "such part in " + found.system, name))
             continue
         used.add(source)
         value = to_ours(name, np.asarray(tensors[source], np.float32), shape,
@@ -64,15 +72,17 @@ def map_in(path, found, tensors, shapes, optional=()):
             continue
         values[name] = value
         group[1] += 1
+    unused = [name for name in tensors
+              if name not in used and not IGNORED.search(name)]
+    wrong += ["nothing for " + name for name in unused
+              if _OF_A_NETWORK.match(name)]
     if wrong:
         raise UserError(
-            "{!r} must have every variable of the network; {} differ: {}{}. "
-            "Give the flags of the network that it is of (--network, "
+            "{!r} must have just the variables of the network; {} differ: "
+            "{}{}. Give the flags of the network that it is of (--network, "
             "--image_size and so on), or --new_head for another classifier."
             .format(path, len(wrong), "; ".join(wrong[:6]),
                     "; ..." if len(wrong) > 6 else ""))
-    unused = [name for name in tensors
-              if name not in used and not IGNORED.search(name)]
     return Mapped(
         values, [Group(name, *groups[name][:2], tuple(groups[name][2]))
                  for name in sorted(groups, key=lambda name: (
@@ -126,10 +136,13 @@ def map_out(system, network, traits, values):
     tensors, halves = {}, {}
     for name, value in values.items():
         target = theirs(system, name, traits)
-        if name.split("/")[-2] in ("theta_score", "phi_score"):
-            halves.setdefault(target, []).append(value.reshape(-1))
-            tensors[target] = np.concatenate(halves[target]).reshape(
-                1, -1, 1, 1)
+        half = name.split("/")[-2]
+        if half in ("theta_score", "phi_score"):
+            pair = halves.setdefault(target, {})
+            pair[half] = value.reshape(-1)
+            tensors[target] = np.concatenate([
+                pair[each] for each in ("theta_score", "phi_score")
+                if each in pair]).reshape(1, -1, 1, 1)
             continue
         tensors[target] = to_theirs(
             name, value, _their_shape(system, network, name, value.shape))

@@ -64,7 +64,7 @@ class Traits(NamedTuple):
     """What decides how a network's tensors are called.
 
     shift: bottlenecks shift channels; wrapped, mmaction2 calls them
-    otherwise. alternate: every other one of res4. pooled: blocks pool their
+    otherwise. alternate: every other one does. pooled: blocks pool their
     keys. placement: of the blocks. grouped: res3's attend in groups. affine:
     the blocks' norms are scales and shifts. numbered: res4's bottlenecks are
     a, b1, b2.
@@ -173,15 +173,14 @@ def theirs(system, ours, traits):
         endings = dict(row.dense, **{
             name: ending.replace(".features.1", "")
             for name, ending in row.norm.items()})
-    if part not in row.parts:
+    if part not in row.parts or parameter not in endings:
         return None
     return row.parts[part].format(**place) + endings[parameter]
 
 
 def _place(stage, index, traits):
     """What stands for the fields of a name."""
-    shifted = traits.shift and not (
-        traits.alternate and stage == 4 and index % 2)
+    shifted = traits.shift and not (traits.alternate and index % 2)
     letter = chr(ord("a") + index)
     if traits.numbered and stage == 4 and index:
         letter = "b{}".format(index)

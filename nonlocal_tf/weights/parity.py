@@ -13,6 +13,7 @@ import tensorflow as tf
 from nonlocal_tf import tasks, trained
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.tasks.video import check_clip
 from nonlocal_tf.training import checkpoint
 
 tf1 = tf.compat.v1
@@ -84,7 +85,8 @@ def compare(path, train_url):
     shares /= shares.sum(1, keepdims=True)
     for key, value in (("logits", logits), ("probs", shares)):
         if key in dump:
-            rows.append(_row(key, value, dump[key].reshape(len(value), -1)))
+            rows.append(_row(key, value, dump[key].reshape(
+                len(dump[key]), -1)))
     if not rows:
         raise UserError(
             "{!r} must have layers by the other system's names, such as "
@@ -98,7 +100,7 @@ def _read(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             dump = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
+    except Exception as error:          # whatever an archive can raise
         raise UserError("--compare must be a .npz file; {!r}: {}.".format(
             path, getattr(error, "strerror", None) or type(error).__name__))
     clip = dump.get("clip")
@@ -111,11 +113,10 @@ def _read(path):
 
 def _run(found, clip):
     """Our layers, pairs of a name and an array, and our logits."""
-    if found.config.network == "digits" or clip.shape[1] != (
-            found.config.frames):
-        raise UserError(
-            "The dump must be of {} frames, as {!r} is; it has {}.".format(
-                found.config.frames, found.prefix, clip.shape[1]))
+    if found.config.network == "digits":
+        raise UserError("--train_url must have a network of clips; {!r} is of "
+                        "the digits' network.".format(found.prefix))
+    check_clip("The dump's clip", clip[0], found.config)
     with tf.Graph().as_default(), tf1.Session() as session:
         network = tasks.make_network(found.config, device="CPU")
         layers = []
@@ -163,9 +164,9 @@ def _report(rows):
         say("All {} agree, within {:g} of a layer's largest value.".format(
             len(rows), TOLERANCE))
         return AGREE
-    say("The first that departs is {}. What is before it agrees: look at its "
-        "weights, and at the settings that begin there (padding, pools, shift, "
-        "scale, the form of the blocks).".format(departing[0][0]))
+    say("The first that departs is {}: look at its weights, and at the "
+        "settings that begin there (mean, padding, pools, shift, scale, the "
+        "form of the blocks).".format(departing[0][0]))
     return DIFFER
 
 

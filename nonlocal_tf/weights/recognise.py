@@ -21,6 +21,7 @@ class Found(NamedTuple):
     instantiation: Optional[str]
     frozen_norm: bool
     block_norm: str
+    biased: bool                        # the blocks' convolutions
     traits: Traits
 
 
@@ -44,6 +45,7 @@ def recognise(path, tensors):
     elif len(stem) == 5:
         network = "i3d" if stem[2] > 1 else "c2d"
     placement = probe.traits.placement
+    biased = True
     norm, inner_ratio, form = "batch", 0.5, None
     if placement:
         stage = next(iter(placement))
@@ -54,12 +56,13 @@ def recognise(path, tensors):
         if probe.has(scope + "norm/moving_mean"):
             norm = "batch"
         form = probe.form(scope)
+        biased = probe.has(scope + "g/bias")
     frozen = not probe.has("stem/norm/moving_mean")
     return Found(
         probe.system, network, probe.resnet_size, stem[0],
         None if dense is None else dense[
             SYSTEMS[probe.system].input_major and len(dense) == 2],
-        inner_ratio, form, frozen, norm, probe.traits)
+        inner_ratio, form, frozen, norm, biased, probe.traits)
 
 
 class _Probe:
@@ -99,8 +102,8 @@ class _Probe:
             {}, shift=".conv.net." in names, grouped="_group_" in names,
             affine="_affine_s" in names,
             numbered="res4b1_branch2a" in names,
-            alternate="layer3.0." in names and "layer3.1.conv1.conv.net."
-            not in names and "layer3.1.block.conv1.conv.net." not in names)
+            alternate=".conv.net." in names and (
+                "layer1.1.conv1.conv.weight" in names))
         placement = {}
         for pooled in (True, False):
             traits = traits._replace(pooled=pooled)
