@@ -22,10 +22,12 @@ LIVE, PB, ONNX, PYTORCH = "live graph", "PB", "ONNX Runtime", "PyTorch"
 # Of a logit, and of the largest one: float32 in other orders, through 50
 # layers of random weights. Any two of the four differ that much.
 TOLERANCE = 5e-3
-OVER_PYTORCH, OVER_ONNX = 1.1, 1.0      # targets
+OVER_PYTORCH = ("ratio_to_pytorch", PYTORCH, 1.1)       # targets
+OVER_ONNX = ("ratio_to_onnx", ONNX, 1.0)
+# Of which contender, at which batch.
+_TARGETS = {"images": (PB, 32, (OVER_PYTORCH, OVER_ONNX)),
+            "clips": (LIVE, 4, (OVER_PYTORCH,))}
 BATCHES = {"images": [1, 32, 128], "clips": [1, 4]}
-# Of which contender, and at which batch.
-_TARGETS = {"images": (PB, 32), "clips": (LIVE, 4)}
 
 
 def _columns(unit):
@@ -149,13 +151,11 @@ def agreement(logits, expected):
             difference <= TOLERANCE * max(1.0, float(abs(expected).max())))}
 
 
-def _compare(rows, report, contender, batch):
+def _compare(rows, report, contender, batch, targets):
     for row in rows:
         if (row["contender"] == contender and row["batch"] == batch
                 and row["agrees"]):
-            for key, other, required in (
-                    ("ratio_to_pytorch", PYTORCH, OVER_PYTORCH),
-                    ("ratio_to_onnx", ONNX, OVER_ONNX)):
+            for key, other, required in targets:
                 report.target(
                     "inference, batch {}: {} over {}".format(
                         batch, contender, other),
