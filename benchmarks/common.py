@@ -14,6 +14,7 @@ from benchmarks import machine
 from nonlocal_tf import command
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.protocols import VIDEO_NETWORKS
 from nonlocal_tf.training.command import tune
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -163,7 +164,7 @@ class Report:
     """
 
     def __init__(self, name, flags, arguments):
-        self._path = flags.json
+        self._flags = flags
         self._found = {
             "benchmark": name,
             "command": " ".join(["python -m benchmarks." + name] + [
@@ -171,8 +172,6 @@ class Report:
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(
                 timespec="seconds"),
             "commit": machine.commit(ROOT),
-            "settings": {key: value for key, value in vars(flags).items()
-                         if key != "json"},
             "machine": machine.facts(),
             "rows": [], "targets": [], "notes": []}
 
@@ -210,10 +209,12 @@ class Report:
     def write(self):
         """Writes the JSON file."""
         self._found["versions"] = machine.versions()
-        with open(self._path, "w", encoding="utf-8") as file:
+        self._found["settings"] = dict(vars(self._flags))
+        path = self._found["settings"].pop("json")
+        with open(path, "w", encoding="utf-8") as file:
             json.dump(_plain(self._found), file, indent=1, sort_keys=True)
             file.write("\n")
-        say("written: " + os.path.relpath(self._path))
+        say("written: " + os.path.relpath(path))
 
 
 def _plain(value):
@@ -235,6 +236,28 @@ def add_network_flags(parser, image_size=None):
     parser.add_argument("--base_width", type=int, default=64,
                         help="fewer make a thin network for a trial "
                         "(default: %(default)s)")
+
+
+def add_clip_flags(parser):
+    """Adds --network, and --frames of those of clips."""
+    parser.add_argument("--network", choices=("digits",) + VIDEO_NETWORKS,
+                        default="digits", help="of images, or one of clips "
+                        "with five blocks (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=8,
+                        help="of a clip (default: %(default)s)")
+
+
+def unit(flags):
+    """What --network takes."""
+    return "images" if getattr(flags, "network", "digits") == "digits" else (
+        "clips")
+
+
+def subject(flags):
+    """What a table is about."""
+    pixels = "{} pixels".format(flags.image_size)
+    return pixels if unit(flags) == "images" else (
+        "{}, {} frames of {}".format(flags.network, flags.frames, pixels))
 
 
 def integers(text):
@@ -265,6 +288,8 @@ def main(name, description, arguments, add_flags, measure):
         flags = parser.parse(arguments)
         command.check_ranges(
             flags, ("rounds", 1, 10000), ("threads", 1, 4096))
+        flags.json = flags.json or os.path.join(RESULTS, name + (
+            "_" + flags.network if unit(flags) == "clips" else "") + ".json")
         _check_path(flags.json)
         for variable, value in _ENVIRONMENT.items():
             if variable == "CUDA_VISIBLE_DEVICES":
@@ -289,10 +314,9 @@ def _add_shared_flags(parser, name):
         "--threads", type=int, default=machine.cores(),
         help="of each contender (default: the cores at hand, %(default)s)")
     parser.add_argument(
-        "--json", metavar="PATH", default=os.path.join(
-            RESULTS, name + ".json"),
-        help="file to write (default: benchmarks/results/{}.json)".format(
-            name))
+        "--json", metavar="PATH",
+        help="file to write (default: benchmarks/results/{}.json; of clips "
+        "{}_NETWORK.json)".format(name, name))
 
 
 def _check_path(path):

@@ -6,17 +6,18 @@ import tensorflow as tf
 
 from benchmarks import inputs, ours
 from nonlocal_tf.export import bins, deploy, fold, graphdef, inference, predict
-from nonlocal_tf.tasks import make_network
+from nonlocal_tf.tasks import make_network, of
 
 tf1 = tf.compat.v1
 _LAYOUT = "image"                       # padded ones
-_CALIBRATION = 8                        # images
+_CALIBRATION = 8                        # images or clips
 
 
-def padded_images(count, image_size):
-    """float32 [B, S, S, 1], 0 to 1, as the file wants them."""
-    return bins.prepare(
-        inputs.digits(count)[0], image_size, _LAYOUT)
+def samples(config, count):
+    """float32 [B, S, S, 1], 0 to 1, as the file wants them; or uint8 clips."""
+    images, _ = inputs.batch(config, count)
+    return bins.prepare(images, config.image_size, _LAYOUT) if (
+        config.network == "digits") else images
 
 
 def sane_values(config, threads):
@@ -25,7 +26,7 @@ def sane_values(config, threads):
     The moving statistics are those of a batch, so that activations stay in
     range; the blocks' last gammas, which start at 0, are 1/2.
     """
-    images, _ = inputs.digits(_CALIBRATION)
+    images, _ = inputs.batch(config, _CALIBRATION)
     with tf.Graph().as_default() as graph:
         tf1.set_random_seed(0)
         network = make_network(config, momentum=0.0)    # keeps nothing old
@@ -73,6 +74,23 @@ class Live:
         with open(path, "wb") as file:
             file.write(frozen.SerializeToString(deterministic=True))
         return path
+
+
+class Clips:
+    """Called with uint8 clips; the same of a network of clips."""
+
+    def __init__(self, config, values, threads):
+        with tf.Graph().as_default() as graph:
+            self._clips = tf1.placeholder(
+                tf.uint8, of(config).input_shape(config, None))
+            network = make_network(config)
+            self._logits = network(self._clips, is_training=False)
+            self._session = tf1.Session(
+                graph=graph, config=ours.session_config(threads))
+            ours.assign(self._session, network.variables, values)
+
+    def __call__(self, clips):
+        return self._session.run(self._logits, {self._clips: clips})
 
 
 class File:

@@ -12,6 +12,17 @@ def digits(count):
         0, 10, count).astype(np.int32)
 
 
+def batch(config, count):
+    """Images or clips, uint8 [count, ...], and labels, for a `TrainConfig`."""
+    if config.network == "digits":
+        return digits(count)
+    random = np.random.RandomState(0)
+    clips = random.randint(0, 256, (
+        count, config.frames, config.image_size, config.image_size, 3))
+    return clips.astype(np.uint8), random.randint(
+        0, config.classes, count).astype(np.int32)
+
+
 def normal(shape, seed, scale=1.0):
     """float32 from N(0, scale^2)."""
     return (scale * np.random.RandomState(seed).randn(*shape)).astype(

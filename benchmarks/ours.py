@@ -1,15 +1,19 @@
 """Our side of the benchmarks: steps, blocks and frozen graphs in TensorFlow."""
 
+from unittest import mock
+
 import tensorflow as tf
 
-from benchmarks import inputs
+from benchmarks import common, inputs
 from nonlocal_tf.non_local import NonLocalBlock
 from nonlocal_tf.platforms import gpu
+from nonlocal_tf.protocols import PROTOCOLS
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import TrainGraph
 
 tf1 = tf.compat.v1
 _STEPS = 1000000                # of the run that is not run to its end
+_FRAME_INTERVAL = 8             # with which no system halves time
 
 
 def quiet():
@@ -19,10 +23,12 @@ def quiet():
 
 def train_config(flags, **settings):
     """A `TrainConfig` from what the benchmarks' flags have, and `settings`."""
-    settings = dict(
-        {name: getattr(flags, name) for name in (
-            "image_size", "base_width", "threads") if hasattr(flags, name)},
-        **settings)
+    names = ("image_size", "base_width", "threads")
+    if common.unit(flags) == "clips":
+        names += ("network", "frames")
+        settings["frame_interval"] = _FRAME_INTERVAL
+    settings = dict({name: getattr(flags, name) for name in names
+                     if hasattr(flags, name)}, **settings)
     settings.setdefault("micro_batch", str(settings["batch_size"]))
     return TrainConfig(**settings)
 
@@ -30,6 +36,12 @@ def train_config(flags, **settings):
 def session_config(threads):
     """A ConfigProto, as the trainers have it."""
     return gpu.Platform(TrainConfig(threads=threads)).session_config()
+
+
+def without_dropout():
+    """A context in which networks of clips drop no feature at random."""
+    return mock.patch.dict(PROTOCOLS, {
+        name: row._replace(dropout=0.0) for name, row in PROTOCOLS.items()})
 
 
 def by_short_name(variables):
@@ -59,7 +71,7 @@ class TrainStep:
 
     def __init__(self, config, values=None):
         self.first_loss = None
-        with tf.Graph().as_default() as graph:
+        with tf.Graph().as_default() as graph, without_dropout():
             platform = gpu.Platform(config)
             self._graph = TrainGraph(config, _STEPS, platform)
             self._session = tf1.Session(
@@ -67,7 +79,7 @@ class TrainStep:
             self._session.run(self._graph.initialize)
             if values is not None:
                 assign(self._session, self._graph.network.variables, values)
-        self._batch = inputs.digits(config.batch_size)
+        self._batch = inputs.batch(config, config.batch_size)
 
     def __call__(self):
         totals = self.run(*self._batch)

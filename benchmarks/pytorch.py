@@ -6,12 +6,13 @@ flushes them too; a softmax is full of them, and with them PyTorch would take
 three to four times as long for this network.
 """
 
-import contextlib
+import functools
 
 import torch
 from torch.nn import functional
 
-from benchmarks import pytorch_network
+from benchmarks import pytorch_network, pytorch_video
+from nonlocal_tf.protocols import PROTOCOLS, trunk
 
 
 def prepare(threads):
@@ -20,36 +21,51 @@ def prepare(threads):
     torch.set_num_threads(threads)
 
 
+def network(values, trainable, config):
+    """Our variables as PyTorch has them, and its network for a `TrainConfig`.
+
+    Called with those, images or clips, and `is_training`.
+    """
+    if config.network == "digits":
+        return pytorch_network.tensors(values, trainable), functools.partial(
+            pytorch_network.network, image_size=config.image_size)
+    row = trunk(config.protocol, config.network, config.frames,
+                config.frame_interval)
+    return pytorch_video.tensors(
+        values, trainable, row.stem_taps), functools.partial(
+            pytorch_video.network, protocol=PROTOCOLS[config.protocol],
+            row=row, placement=config.placement(), form=config.instantiation)
+
+
 class TrainStep:
     """A call is one step: forward, backward, Adam, as ours.
 
     Args:
       values, trainable: the first weights by our names, and which are trained.
-      images, labels: uint8 [B, 28, 28, 1] and int32 [B], fed at each call.
-      image_size: to which 28 is padded.
-      precision: "float32", or "bfloat16" for autocast.
+      images, labels: uint8 [B, 28, 28, 1] or clips, and int32 [B], fed at each
+        call.
+      config: a `TrainConfig`; its bfloat16 is autocast here.
 
     Attributes:
       first_loss: of the first call.
     """
 
-    def __init__(self, values, trainable, images, labels, image_size,
-                 precision):
+    def __init__(self, values, trainable, images, labels, config):
         self.first_loss = None
-        self._weights = pytorch_network.tensors(values, set(trainable))
+        self._weights, self._network = network(
+            values, set(trainable), config)
         self._trained = [self._weights[name] for name in trainable]
         self._fed = images, labels
-        self._image_size = image_size
-        self._context = contextlib.nullcontext if precision == "float32" else (
-            lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+        self._context = functools.partial(
+            torch.autocast, "cpu", torch.bfloat16,
+            enabled=config.precision == "bfloat16")
         self._optimizer = torch.optim.Adam(self._trained, 1e-4, fused=True)
 
     def __call__(self):
         images, labels = map(torch.from_numpy, self._fed)
         self._optimizer.zero_grad(set_to_none=True)
         with self._context():
-            logits = pytorch_network.network(
-                self._weights, images, self._image_size, is_training=True)
+            logits = self._network(self._weights, images, is_training=True)
             loss = functional.cross_entropy(logits.float(), labels.long())
         loss.backward()
         self._optimizer.step()
@@ -66,16 +82,15 @@ class TrainStep:
 
 
 class Classifier:
-    """Called with padded images, float32 [B, S, S, 1]; returns logits."""
+    """Called with what `frozen.samples` returns; returns logits."""
 
-    def __init__(self, values):
-        self._weights = pytorch_network.tensors(values, ())
+    def __init__(self, values, config):
+        self._weights, self._network = network(values, (), config)
 
     def __call__(self, images):
         with torch.inference_mode():
-            return pytorch_network.network(
-                self._weights, torch.from_numpy(images), images.shape[1],
-                is_training=False).numpy()
+            return self._network(self._weights, torch.from_numpy(images),
+                                 is_training=False).numpy()
 
 
 class Block:

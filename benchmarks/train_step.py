@@ -5,9 +5,11 @@ Adam. PyTorch's is the same network with the same first weights (see
 pytorch.py). The product of two square matrices is what the machine can do at
 most; the share of it counts the step's FLOPs by formula, three times those of
 a forward pass. In each precision all contenders take turns. bfloat16 has our
-float32 step of the same width beside it.
+float32 step of the same width beside it. Networks of clips drop no features
+here, so that first losses can be compared; they cost as much.
 
     python -m benchmarks.train_step --precision float32
+    python -m benchmarks.train_step --network c2d --precision float32
 """
 
 import os
@@ -21,7 +23,8 @@ from nonlocal_tf.training import need
 from nonlocal_tf.training.command import tune
 
 PRECISIONS = ("float32", "bfloat16")
-INNER_RATIO = {"float32": 1.0, "bfloat16": 0.5}
+BATCH = {"images": 16, "clips": 4}
+INNER_RATIO = {"float32": 1.0, "bfloat16": 0.5}     # of clips 0.5
 FASTER, BFLOAT16_FASTER = 1.1, 1.7      # targets: times the images/s
 SHARE = 92                              # target: per cent of matmul's rate
 OURS, PLAIN, FLOAT32 = "ours", "ours, plain", "ours, float32"
@@ -29,13 +32,15 @@ PYTORCH, MATMUL = "PyTorch", "matmul"
 LOSS_SPREAD = {"float32": 1e-3, "bfloat16": 0.1}
 _LISTED = 12                            # kernels that --profile shows
 
-COLUMNS = [
-    Column("contender", "contender"),
-    Column("images/s", "images_per_second"),
-    Column("over PyTorch", "ratio_to_pytorch"),
-    Column("over ours float32", "ratio_to_float32"),
-    Column("GFLOP/s", "flops_per_second", 1e-9),
-    Column("share of matmul, %", "share_of_matmul", 100)]
+
+def _columns(unit):
+    return [
+        Column("contender", "contender"),
+        Column(unit + "/s", unit + "_per_second"),
+        Column("over PyTorch", "ratio_to_pytorch"),
+        Column("over ours float32", "ratio_to_float32"),
+        Column("GFLOP/s", "flops_per_second", 1e-9),
+        Column("share of matmul, %", "share_of_matmul", 100)]
 
 
 def main(arguments):
@@ -46,12 +51,14 @@ def main(arguments):
 def _add_flags(parser):
     parser.add_argument("--precision", choices=PRECISIONS,
                         help="one alone (default: both)")
-    parser.add_argument("--batch_size", "--batchsize", type=int, default=16,
-                        help="images a step (default: %(default)s)")
+    parser.add_argument("--batch_size", "--batchsize", type=int,
+                        help="images a step (default: 16), or clips "
+                        "(default: 4)")
     parser.add_argument("--inner_ratio", type=float,
                         help="width inside a block over that of its input "
-                        "(default: 1 in float32, 0.5 in bfloat16)")
+                        "(default: 1 in float32, 0.5 in bfloat16 and of clips)")
     common.add_network_flags(parser, image_size=224)
+    common.add_clip_flags(parser)
     parser.add_argument("--matmul_size", type=int, default=4096,
                         help="rows of the matrices (default: %(default)s)")
     parser.add_argument("--profile", action="store_true",
@@ -63,6 +70,8 @@ def _measure(flags, report):
     tune(os.environ)
     from benchmarks import ours
     ours.quiet()
+    if flags.batch_size is None:
+        flags.batch_size = BATCH[common.unit(flags)]
     agree = [_Comparison(flags, report, precision).run()
              for precision in PRECISIONS
              if flags.precision in (None, precision)]
@@ -74,6 +83,7 @@ class _Comparison:
 
     def __init__(self, flags, report, precision):
         self.flags, self.report = flags, report
+        self.unit = common.unit(flags)
         self.precision = precision
         self.steps, self.missing = {}, {}
         self.config = self._config()
@@ -84,7 +94,9 @@ class _Comparison:
     def _config(self, **settings):
         from benchmarks import ours
         ratio = self.flags.inner_ratio
-        ratio = INNER_RATIO[self.precision] if ratio is None else ratio
+        if ratio is None:
+            ratio = INNER_RATIO[self.precision] if (
+                self.unit == "images") else 0.5
         return ours.train_config(
             self.flags, batch_size=self.flags.batch_size, inner_ratio=ratio,
             **dict({"precision": self.precision}, **settings))
@@ -114,8 +126,8 @@ class _Comparison:
         pytorch.prepare(self.flags.threads)
         self.steps[PYTORCH] = pytorch.TrainStep(
             self.values, self.trainable,
-            *inputs.digits(self.flags.batch_size),
-            image_size=self.flags.image_size, precision=self.precision)
+            *inputs.batch(self.config, self.flags.batch_size),
+            config=self.config)
 
     def run(self):
         """Measures, prints, compares with the targets; whether all agree."""
@@ -132,13 +144,12 @@ class _Comparison:
         needed = need.training_flops(self.config)
         rows = self._rows(seconds, needed, matmul.flops)
         self.report.table(
-            "Train step, {}: {} pixels, batch {}, inner ratio {:g}, {} "
-            "threads; {} GFLOP an image; median of {} rounds "
-            "[least..most]".format(
-                self.precision, flags.image_size, flags.batch_size,
+            "Train step, {}: {}, batch {}, inner ratio {:g}, {} threads; {} "
+            "GFLOP per {}; median of {} rounds [least..most]".format(
+                self.precision, common.subject(flags), flags.batch_size,
                 self.config.inner_ratio, flags.threads,
-                common.number(1e-9 * needed), flags.rounds),
-            COLUMNS, rows, precision=self.precision,
+                common.number(1e-9 * needed), self.unit[:-1], flags.rounds),
+            _columns(self.unit), rows, precision=self.precision,
             inner_ratio=self.config.inner_ratio, flops_per_image=needed)
         agree = self._are_equal()
         self._compare(rows)
@@ -159,7 +170,7 @@ class _Comparison:
                 continue
             rates = common.rates(seconds[name], self.flags.batch_size)
             work = [needed * rate for rate in rates]
-            row["images_per_second"] = common.figure(rates)
+            row[self.unit + "_per_second"] = common.figure(rates)
             row["flops_per_second"] = common.figure(work)
             if name != FLOAT32:
                 row["share_of_matmul"] = common.ratio(work, matmul)
@@ -194,6 +205,8 @@ class _Comparison:
         what = "train step in {}: ours over ".format(self.precision)
         self.report.target(
             what + PYTORCH, median("ratio_to_pytorch"), FASTER)
+        if self.unit == "clips":
+            return
         if self.precision == "float32":
             self.report.target(
                 what + "the rate of matmul, %",
@@ -204,7 +217,7 @@ class _Comparison:
 
     def _profile(self):
         kernels = trace.kernels(self.steps[OURS].traced(
-            *inputs.digits(self.flags.batch_size)))
+            *inputs.batch(self.config, self.flags.batch_size)))
         rows = [{"kernel": name, "seconds": seconds, "count": count}
                 for name, seconds, count in trace.by_operation(kernels)]
         self.report.table(

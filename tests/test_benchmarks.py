@@ -26,6 +26,7 @@ from benchmarks import common, inputs, machine, memory, trace
 from benchmarks.common import Column, Figure
 from nonlocal_tf.architecture import INSTANTIATIONS, PLACEMENTS, STAGES
 from nonlocal_tf.non_local import NonLocalBlock
+from nonlocal_tf.protocols import DEFAULT_PROTOCOL, VIDEO_NETWORKS, trunk
 from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
@@ -172,6 +173,11 @@ TINY = {
     "block": ["--sizes", "4,6", "--channels", "8", "--inner_channels", "4"],
     "feed": ["--cases", "28x2", "--images", "20", "--base_width", "4"],
     "startup": ["--batchsize", "8", "--base_width", "4"]}
+for network in VIDEO_NETWORKS:
+    for name, batch in (("train_step", "--batchsize"),
+                        ("inference", "--batches")):
+        TINY[name + " " + network] = TINY[name] + [
+            "--network", network, "--image_size", "48", batch, "2"]
 # Head of the first column; a measure; its ratio to another contender.
 EXPECTED = {
     "train_step": ("contender", "images_per_second", "ratio_to_pytorch",
@@ -182,6 +188,9 @@ EXPECTED = {
               "PyTorch"),
     "startup": ("process", "seconds", "ratio_to_import",
                 "import tensorflow")}
+EXPECTED.update({
+    name: ("contender", "clips_per_second", "ratio_to_pytorch", "PyTorch")
+    for name in TINY if " " in name})
 
 
 of_process = memory.of_process          # `result` has another in its place
@@ -199,7 +208,8 @@ def result(shallow, tmp_path_factory):
         path = str(tmp_path_factory.mktemp(name) / "results" / "found.json")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            code = importlib.import_module("benchmarks." + name).main([
+            code = importlib.import_module(
+                "benchmarks." + name.split()[0]).main([
                 "--rounds", "2", "--threads", "1", "--json", path]
                 + TINY[name])
         assert code == 0
@@ -209,9 +219,13 @@ def result(shallow, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", os.environ.copy())
         patch.setitem(PLACEMENTS, (50, 10), {"res3": (0,), "res4": (0,)})
+        for network, protocol in DEFAULT_PROTOCOL.items():
+            for stage in ("res3", "res4"):
+                patch.setitem(trunk(protocol, network).five, stage, (0,))
         if is_installed("torch"):
-            from benchmarks import pytorch_network
+            from benchmarks import pytorch_network, pytorch_video
             patch.setattr(pytorch_network, "LENGTHS", dict.fromkeys(STAGES, 1))
+            patch.setitem(pytorch_video.LENGTHS, 50, (1, 1, 1, 1))
         # Linear in N; a process each would take a minute.
         patch.setattr(memory, "of_process",
                       lambda _, settings: 1000 * settings["side"] ** 2)
@@ -287,9 +301,21 @@ def test_frozen_and_foreign_networks_agree_with_the_live_one(result):
 
 
 @pytest.mark.slow
-def test_both_networks_have_the_same_parameters_and_first_loss(result):
+@pytest.mark.parametrize("network", VIDEO_NETWORKS)
+def test_pytorchs_network_of_clips_agrees_with_the_live_one(network, result):
+    _, found = result("inference " + network)
+    rows = [row for row in found["rows"] if "missing" not in row]
+    names = {"live graph"} | ({"PyTorch"} if is_installed("torch") else set())
+    assert {row["contender"] for row in rows} == names
+    assert all(row["agrees"] for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [
+    name for name in TINY if name.startswith("train_step")])
+def test_both_networks_have_the_same_parameters_and_first_loss(name, result):
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    _, found = result("train_step")
+    _, found = result(name)
     notes = {key: note[key] for note in found["notes"]
              for key in ("parameters", "first_loss")
              if note["precision"] == "float32" and key in note}

@@ -350,8 +350,13 @@ def shifted(x, frames, divisor):
     _, height, width, channels = sizes(x)
     fold = channels // divisor
     clips = tf.reshape(x, [-1, frames, height * width, channels])
-    later = tf.pad(clips[:, 1:, :, :fold], [[0, 0], [0, 1], [0, 0], [0, 0]])
-    earlier = tf.pad(clips[:, :-1, :, fold:2 * fold],
+    # The gradient of three slices would be three maps of zeros and their sum.
+    later, earlier, rest = tf.split(
+        clips, [fold, fold, channels - 2 * fold], 3)
+    size = [-1, frames - 1, -1, -1]
+    later = tf.pad(tf.slice(later, [0, 1, 0, 0], size),
+                   [[0, 0], [0, 1], [0, 0], [0, 0]])
+    earlier = tf.pad(tf.slice(earlier, [0, 0, 0, 0], size),
                      [[0, 0], [1, 0], [0, 0], [0, 0]])
-    return tf.reshape(tf.concat([later, earlier, clips[..., 2 * fold:]], 3),
+    return tf.reshape(tf.concat([later, earlier, rest], 3),
                       [-1, height, width, channels])
