@@ -35,7 +35,13 @@ CASES = {
     "i3d_concatenation": ("i3d", "concatenation", 16, 48),
     "tsm_dot_product": ("tsm", "dot_product", 8, 64),
     "tsm_embedded_gaussian": ("tsm", "embedded_gaussian", 8, 48),
+    "tsm_resnet101": ("tsm", None, 8, 48),
 }
+
+
+def depth(case):
+    """Layers of the ResNet."""
+    return 101 if case.endswith("101") else 50
 
 
 def available():
@@ -77,7 +83,7 @@ def _thin(name):
     return module
 
 
-def _network(network, form):
+def _network(network, form, layers=50):
     import torch
     resnet3d, tsm, c2d = _backbones()
     blocks = {}
@@ -90,7 +96,7 @@ def _network(network, form):
         backbone = resnet3d(depth=50, pretrained=None, pretrained2d=False,
                             **_I3D, **blocks)
     elif network == "tsm":
-        backbone = tsm(depth=50, pretrained=None, pretrained2d=False,
+        backbone = tsm(depth=layers, pretrained=None, pretrained2d=False,
                        **blocks)
     else:
         backbone = c2d(depth=50, pretrained=None)
@@ -100,20 +106,21 @@ def _network(network, form):
     return model.eval()
 
 
-def weights(network, form):
+def weights(network, form, layers=50):
     """Its state dictionary by rule: name -> array, in its order."""
     return {name: rule.tensor(name, tuple(value.shape))
-            for name, value in _network(network, form).state_dict().items()
+            for name, value in _network(
+                network, form, layers).state_dict().items()
             if not name.endswith("num_batches_tracked")}
 
 
-def logits(network, form, frames, size):
+def logits(network, form, frames, size, layers=50):
     """[B, classes] of its own code, as its heads compute them."""
     import torch
-    model = _network(network, form)
+    model = _network(network, form, layers)
     model.load_state_dict({
         name: torch.from_numpy(value)
-        for name, value in weights(network, form).items()}, strict=False)
+        for name, value in weights(network, form, layers).items()}, strict=False)
     clips = torch.from_numpy(rule.clips(BATCH, frames, size)).float()
     x = (clips - torch.tensor(MEAN)) / torch.tensor(DEVIATION)
     with torch.no_grad():
@@ -132,8 +139,8 @@ if __name__ == "__main__":
         found[case] = {
             "network": network_, "form": form_, "frames": sizes[0],
             "size": sizes[1],
-            "logits": np.round(logits(network_, form_, *sizes).astype(
-                float), 6).tolist()}
+            "logits": np.round(logits(
+                network_, form_, *sizes, layers=depth(case)).astype(float), 6).tolist()}
     with open(VECTORS, "w", encoding="ascii") as output:
         json.dump(found, output)
         output.write("\n")

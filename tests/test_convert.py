@@ -8,8 +8,11 @@ import pytest
 import rule
 import video_support
 
+import freeze_pb
 from nonlocal_tf import classify, convert, trained
-from nonlocal_tf.weights import checkpoints, files, mapping, writers
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.weights import checkpoints, files, mapping, names, writers
 
 pytestmark = pytest.mark.usefixtures("shallow")
 PLACES = {"res3": (0,), "res4": (0,)}
@@ -61,6 +64,37 @@ def test_batch_norms_fold_into_the_scales_of_the_authors_converter():
         folded["stem/norm/gamma"] * x + folded["stem/norm/beta"],
         (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta, rtol=1e-5)
     assert len(folded) == 2
+
+
+def test_frozen_norms_leave_the_blocks_theirs():
+    config = TrainConfig(network="i3d", frozen_norm=True, base_width=4,
+                         block_norm="batch", non_local="res3:0")
+    shapes = checkpoints.shapes(config)
+    assert "res3/non_local_0/norm/moving_mean" in shapes
+    assert "res3/bottleneck_0/norm1/moving_mean" not in shapes
+
+
+def test_paddles_affine_blocks_have_names_of_their_own():
+    traits = names.Traits({"res3": (1,)}, grouped=True, affine=True)
+    scope = "res3/non_local_1/norm/"
+    assert names.theirs("paddle", scope + "gamma", traits) == (
+        "nonlocal_conv3_group_1_affine_s")
+    assert names.theirs("paddle", scope + "moving_mean", traits) is None
+
+
+def test_a_network_with_groups_can_be_frozen(tmp_path):
+    run = str(tmp_path / "run")
+    checkpoints.write(TrainConfig(
+        network="i3d", frozen_norm=True, frames=16, frame_interval=1,
+        base_width=2, non_local="res3:0", image_size=32, train_url=run,
+        classes=3), {}, {})
+    assert freeze_pb.main(["--train_url", run, "--batchsize", "2"]) == 0
+
+
+def test_groups_take_frames_by_four():
+    with pytest.raises(UserError, match="multiple of 4"):
+        TrainConfig(network="i3d", frozen_norm=True, frames=20,
+                    frame_interval=1, non_local="res3:0")   # res3 gets 10
 
 
 def refused(capsys, *arguments):

@@ -77,7 +77,7 @@ def converted(tmp_path_factory):
     """The checkpoint of a file by rule."""
     folder = tmp_path_factory.mktemp("converted")
     path, run = str(folder / "thin.pth"), str(folder / "run")
-    video_support.thin_file(path, CASE)
+    video_support.thin_file(path)
     assert convert.main([
         path, "--train_url", run, "--image_size", "48", "--instantiation",
         "embedded_gaussian"]) == 0
@@ -99,8 +99,25 @@ def test_a_thin_file_answers_as_mmaction2(converted, tmp_path):
 
 
 @slow
+@pytest.mark.parametrize("form", [
+    "gaussian", "embedded_gaussian", "dot_product", "concatenation"])
+def test_every_form_there_and_back_is_equal_bit_by_bit(form, tmp_path):
+    path, back = str(tmp_path / "x.pth"), str(tmp_path / "back.pth")
+    run = str(tmp_path / "run")
+    tensors = video_support.thin_file(path, ("i3d", form, 16, 48))
+    assert convert.main([path, "--train_url", run, "--image_size", "48",
+                         "--instantiation", form]) == 0
+    assert convert.main(["--to", "mmaction2", back, "--train_url", run]) == 0
+    found = files.read(back).tensors
+    assert set(found) == set(tensors)
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+@slow
 def test_the_pages_first_commands(tmp_path):
-    video_support.thin_file(tmp_path / "tsm_nl_dot.pth", "tsm_dot_product")
+    video_support.thin_file(tmp_path / "tsm_nl_dot.pth",
+                            peer_mmaction2.CASES["tsm_dot_product"])
     np.save(str(tmp_path / "clip.npy"), rule.clips(1, 8, 224)[0])
     lines = shell_lines(os.path.join(ROOT, "docs", "video.md"))[:3]
     assert [line.split()[1:3] for line in lines] == [

@@ -98,13 +98,14 @@ def committed():
 
 def assert_is_mmaction2s(logits, case):
     network, form, frames, size = peer_mmaction2.CASES[case]
-    more = {"image_size": size}
+    more = {"image_size": size, "resnet_size": peer_mmaction2.depth(case)}
     more.update({"instantiation": form} if form else {"placement": {}})
     with graph_session() as session:
         net = thin("mmaction2-1.x", network, frames, 2, more)
         variables = by_name(net)
         traits = names.Traits(
-            net.trunk.five if form else {}, shift=network == "tsm")
+            net.trunk.five if form else {}, shift=network == "tsm",
+            alternate=case.endswith("101"))
         shapes = {
             name: value.shape for name, value in mapping.map_out(
                 "mmaction2", network, traits, {

@@ -92,9 +92,10 @@ def answer(name, layers=None):
     return fetched, arrays, meta
 
 
-def thin_file(path, case="tsm_embedded_gaussian", change=None, places=None):
+def thin_file(path, case=peer_mmaction2.CASES["tsm_embedded_gaussian"],
+              change=None, places=None):
     """A .pth of mmaction2 with weights by rule; returns its tensors."""
-    network, form, frames, size = peer_mmaction2.CASES[case]
+    network, form, frames, size = case
     config = convert.settings(
         recognised(network, form, places), convert.parse(
             ["x", "--train_url", "x", "--image_size", str(size), "--frames",

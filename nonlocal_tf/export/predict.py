@@ -124,7 +124,8 @@ def rounded_to_fp16(graph_def):
 
 def _round_results(graph_def, node):
     """Puts casts to fp16 and back behind each result that is read."""
-    count = node.attr["num_split"].i if node.op == "Split" else 1
+    count = node.attr["num_split"].i if (
+        node.op in ("Split", "SplitV")) else 1
     name = node.name
     node.name = name + "/float32"
     for index in range(count):
