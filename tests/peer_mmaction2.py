@@ -118,9 +118,10 @@ def logits(network, form, frames, size, layers=50):
     """[B, classes] of its own code, as its heads compute them."""
     import torch
     model = _network(network, form, layers)
+    tensors = weights(network, form, layers)
     model.load_state_dict({
         name: torch.from_numpy(value)
-        for name, value in weights(network, form, layers).items()}, strict=False)
+        for name, value in tensors.items()}, strict=False)
     clips = torch.from_numpy(rule.clips(BATCH, frames, size)).float()
     x = (clips - torch.tensor(MEAN)) / torch.tensor(DEVIATION)
     with torch.no_grad():
@@ -140,7 +141,8 @@ if __name__ == "__main__":
             "network": network_, "form": form_, "frames": sizes[0],
             "size": sizes[1],
             "logits": np.round(logits(
-                network_, form_, *sizes, layers=depth(case)).astype(float), 6).tolist()}
+                network_, form_, *sizes,
+                layers=depth(case)).astype(float), 6).tolist()}
     with open(VECTORS, "w", encoding="ascii") as output:
         json.dump(found, output)
         output.write("\n")
