@@ -15,7 +15,7 @@ import dataclasses
 import os
 import sys
 
-from nonlocal_tf import command
+from nonlocal_tf import command, storage
 from nonlocal_tf.architecture import INSTANTIATIONS, format_placement
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
@@ -126,9 +126,9 @@ def act(flags):
 def read_in(flags):
     """Writes a checkpoint of step 0 from a file of weights."""
     from nonlocal_tf.weights import files, recognise
-    stored = files.read(flags.source)
+    from nonlocal_tf.weights.names import SYSTEMS
     tensors = {name[7:] if name.startswith("module.") else name: value
-               for name, value in stored.tensors.items()}
+               for name, value in files.read(flags.source).tensors.items()}
     found = recognise.recognise(flags.source, tensors)
     say("{} is of {}".format(flags.source, recognise.describe(found)))
     config = settings(found, flags)
@@ -150,7 +150,8 @@ def read_in(flags):
         else config.block_norm)
     if flags.new_head:
         tensors = {name: value for name, value in tensors.items()
-                   if not name.startswith(tuple(_classifiers(found)))}
+                   if not name.startswith(
+                       SYSTEMS[found.system].parts["dense"])}
     mapped = mapping.map_in(flags.source, found, tensors,
                             checkpoints.shapes(unfolded), optional)
     _say_table(mapped)
@@ -166,11 +167,6 @@ def read_in(flags):
     say("Classify a clip with it: python -m nonlocal_tf.classify CLIP.npy "
         "--train_url {}".format(flags.train_url))
     return 0
-
-
-def _classifiers(found):
-    from nonlocal_tf.weights.names import SYSTEMS
-    return [SYSTEMS[found.system].parts["dense"]]
 
 
 def settings(found, flags):
@@ -259,7 +255,7 @@ def class_names(path, classes, protocol):
             found = [line.strip() for line in file if line.strip()]
     except (OSError, ValueError) as error:
         raise UserError("--class_names {!r} must be a text: {}.".format(
-            path, getattr(error, "strerror", None) or error))
+            path, storage.gist(error)))
     if len(found) != classes:
         raise UserError("--class_names must have {} lines, one a class; {!r} "
                         "has {}.".format(classes, path, len(found)))

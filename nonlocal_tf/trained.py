@@ -95,6 +95,20 @@ def _missing(prefix):
             if not os.path.isfile(prefix + end)]
 
 
+def restore(session, variables, prefix):
+    """Reads a network's variables; an optimizer's are left where they are.
+
+    Args:
+      session: of the network's graph.
+      variables, prefix: of the network and its checkpoint.
+    Raises:
+      UserError: the checkpoint is of another network, or damaged.
+    """
+    with session.graph.as_default():
+        saver = tf1.train.Saver(variables)
+    checkpoint.restore(session, saver, variables, prefix, REMEDY, exact=False)
+
+
 class Network:
     """Answers batches, whatever their shapes.
 
@@ -119,9 +133,6 @@ class Network:
             images = tf1.placeholder(tf.uint8, shape, "images")
             network = tasks.make_network(self._found.config, device="CPU")
             probabilities = tf.nn.softmax(network(images, is_training=False))
-            variables = list(network.variables)
-            saver = tf1.train.Saver(variables)
             session = tf1.Session()
-            checkpoint.restore(session, saver, variables, self._found.prefix,
-                               REMEDY, exact=False)
+            restore(session, list(network.variables), self._found.prefix)
         return lambda batch: session.run(probabilities, {images: batch})

@@ -14,7 +14,7 @@ from absl import logging
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.secrets import masked
-from nonlocal_tf.storage import replacing
+from nonlocal_tf.storage import gist, replacing
 
 TIMEOUT_SECONDS = 30                                   # to connect, per read
 # Pauses before the second and the third attempt at the same mirror.
@@ -88,7 +88,7 @@ def _fetch_once(url, sha256, size, path):
         raise UserError(
             "{!r} must be written, but: {}. Free some space, mend the "
             "permissions or name another folder with --data_url.".format(
-                path, error.strerror or error))
+                path, gist(error)))
 
 
 def _chunks(url, size):

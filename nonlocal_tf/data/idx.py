@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import replacing
+from nonlocal_tf.storage import gist, replacing
 
 _IMAGES, _LABELS = 2051, 2049                          # 0x00000803, 0x00000801
 
@@ -56,7 +56,7 @@ def write_idx(path, array):
         raise UserError(
             "{!r} must be written, but: {}. Free some space, mend the "
             "permissions or name another folder.".format(
-                path, error.strerror or error))
+                path, gist(error)))
 
 
 def _read(path, magic):

@@ -7,7 +7,6 @@ from nonlocal_tf import health, trained
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.export import deploy, predict
 from nonlocal_tf.tasks import make_network
-from nonlocal_tf.training import checkpoint
 
 tf1 = tf.compat.v1
 
@@ -49,13 +48,11 @@ class InferenceGraph:
             self.outputs.append(
                 tf.nn.softmax(self.logits, name=deploy.PROBABILITIES).op)
         self.variables = list(network.variables)
-        self._saver = tf1.train.Saver(self.variables)
         self.attention = health.measure(watched)
 
     def restore(self, session, prefix):
         """Reads the network's variables; Adam's are left where they are."""
-        checkpoint.restore(session, self._saver, self.variables, prefix,
-                           trained.REMEDY, exact=False)
+        trained.restore(session, self.variables, prefix)
 
     def answers(self, session, images):
         """Logits [N, classes], and the attention in the first of the images."""

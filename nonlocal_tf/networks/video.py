@@ -145,7 +145,6 @@ class VideoResNet(tf.Module):
         have none and their `out` starts at 0, and res3's attend within four
         frames: the authors' models of long clips.
       momentum, affinity_limit, fused, compute_dtype: see `digits.ResNet`.
-      dropout_seed: int32 [2], a tensor; by default TensorFlow's own.
     Raises:
       UserError: the protocol lacks the network, or the network the placement.
     """
@@ -155,8 +154,7 @@ class VideoResNet(tf.Module):
                  base_width=64, instantiation="embedded_gaussian",
                  inner_ratio=0.5, block=None, frozen_norm=False,
                  momentum=MOMENTUM, affinity_limit=None, fused=True,
-                 compute_dtype=tf.float32, dropout_seed=None,
-                 name="video_resnet"):
+                 compute_dtype=tf.float32, name="video_resnet"):
         super().__init__(name=name)
         self.protocol = PROTOCOLS[protocol]
         self.trunk = trunk(protocol, network, frames, interval)
@@ -164,7 +162,6 @@ class VideoResNet(tf.Module):
         check_placement(placement, resnet_size)
         self.frames, self.image_size = frames, image_size
         self.compute_dtype = tf.as_dtype(compute_dtype)
-        self._dropout_seed = dropout_seed
         row = self.trunk
 
         def make_norm(channels, name, zero_gamma=False):
@@ -304,9 +301,7 @@ class VideoResNet(tf.Module):
         if not is_training:
             return x * protocol.inference_factor if (
                 protocol.inference_factor != 1) else x
-        shape = tf.shape(x)
-        random = tf1.random_uniform(shape) if self._dropout_seed is None else (
-            tf.random.stateless_uniform(shape, self._dropout_seed))
+        random = tf1.random_uniform(tf.shape(x))
         kept = x * tf.cast(random >= protocol.dropout, x.dtype)
         if protocol.inference_factor != 1:      # its scale is at inference
             return kept

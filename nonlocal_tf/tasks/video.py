@@ -6,6 +6,7 @@ from nonlocal_tf.architecture import BLOCKS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.networks.video import VideoResNet
 from nonlocal_tf.protocols import PROTOCOLS, has_out_bias, trunk
+from nonlocal_tf.storage import gist
 
 UNIT, INPUT_RANGE = "clips", "normalised as the protocol does it"
 BATCH = 1                               # of a frozen graph
@@ -61,8 +62,7 @@ def read(file, config, flags):
         clip = np.lib.format.open_memmap(file, mode="r")
     except Exception as error:          # whatever a header can raise
         raise UserError("{!r} must be a .npy file, uint8 [T, H, W, 3]: {}."
-                        .format(file, getattr(error, "strerror", None)
-                                or str(error).split("\n")[0].rstrip(".")))
+                        .format(file, gist(error).rstrip(".")))
     check_clip(repr(file), clip, config)
     return np.array(clip)[None]
 

@@ -44,12 +44,18 @@ def write(config, values, more):
     return folder.prefix(0)
 
 
-def read(train_url):
-    """The config and the values, by our names, of a folder's newest one."""
+def find(train_url):
+    """The newest `trained.Checkpoint` of a folder, of a network of clips."""
     found = trained.find(train_url)
     if found.config.network == "digits":
         raise UserError("--train_url must have a network of clips; {!r} is of "
                         "the digits' network.".format(found.prefix))
+    return found
+
+
+def read(train_url):
+    """The config and the values, by our names, of a folder's newest one."""
+    found = find(train_url)
     with tf.Graph().as_default():
         names = {name: variable.op.name
                  for name, variable in _variables(found.config).items()}

@@ -36,22 +36,6 @@ _MIND_NORM = {name: ".features.1.bn2d." + name for name in (
     "gamma", "beta", "moving_mean", "moving_variance")}
 
 
-def _of_branches(form, **more):
-    """Parts of a bottleneck in the manner of the authors' code."""
-    return dict({
-        "conv1": form.format("branch2a"), "conv2": form.format("branch2b"),
-        "conv3": form.format("branch2c"), "shortcut": form.format("branch1"),
-    }, **more)
-
-
-def _norms_after(parts, form):
-    """The same with the norm of each part, whose name is made of the part's."""
-    pairs = {"norm1": "conv1", "norm2": "conv2", "norm3": "conv3",
-             "shortcut_norm": "shortcut"}
-    return dict(parts, **{norm: form(parts[conv])
-                          for norm, conv in pairs.items()})
-
-
 # What a run keeps beside its weights.
 IGNORED = re.compile(
     r"(_momentum|_sm|_siv|\.num_batches_tracked|@LR_DECAY_COUNTER@)$|"
@@ -79,28 +63,42 @@ class Traits(NamedTuple):
     numbered: bool = False
 
 
-_BLOCK = "nonlocal_conv{s}_{i}_"
-_PD_BLOCK = "nonlocal_conv{s}{group}_{i}_"
+_BLOCK = "nonlocal_conv{s}{group}_{i}_"
+
+
+def _as_the_authors(bottleneck, norm_of, **more):
+    """Parts as the authors' code and Paddle's after it call them.
+
+    Args:
+      bottleneck: how the names of its convolutions begin.
+      norm_of: the name of a convolution's norm from that of the convolution.
+      more: other parts.
+    """
+    parts = dict(more, stem="conv1", dense="pred", norm=_BLOCK + "bn")
+    for name in ("theta", "phi", "g", "out"):
+        parts[name] = _BLOCK + name
+    for conv, norm, ending in (
+            ("conv1", "norm1", "branch2a"), ("conv2", "norm2", "branch2b"),
+            ("conv3", "norm3", "branch2c"),
+            ("shortcut", "shortcut_norm", "branch1")):
+        parts[conv] = bottleneck + ending
+        parts[norm] = norm_of(parts[conv])
+    return parts
+
+
 _MM = "backbone.layer{l}.{i}{block}."
 _MM_BLOCK = "backbone.layer{l}.{i}.non_local_block."
 _MS = "backbone.layer{l}.{i}."
 
 SYSTEMS = {
     "caffe2": System(
-        _norms_after(_of_branches(
-            "res{{s}}_{{i}}_{}", stem="conv1", stem_norm="res_conv1_bn",
-            theta=_BLOCK + "theta", phi=_BLOCK + "phi", g=_BLOCK + "g",
-            out=_BLOCK + "out", norm=_BLOCK + "bn", dense="pred"),
-            lambda name: name + "_bn"),
+        _as_the_authors("res{s}_{i}_", lambda conv: conv + "_bn",
+                        stem_norm="res_conv1_bn"),
         _CAFFE, {"gamma": "_s", "beta": "_b", "moving_mean": "_rm",
                  "moving_variance": "_riv"}, _CAFFE),
     "paddle": System(
-        _norms_after(_of_branches(
-            "res{{s}}{{b}}_{}", stem="conv1", stem_norm="bn_conv1",
-            theta=_PD_BLOCK + "theta", phi=_PD_BLOCK + "phi",
-            g=_PD_BLOCK + "g", out=_PD_BLOCK + "out", norm=_PD_BLOCK + "bn",
-            affine=_PD_BLOCK + "affine", dense="pred"),
-            lambda name: name.replace("res", "bn", 1)),
+        _as_the_authors("res{s}{b}_", lambda conv: conv.replace("res", "bn", 1),
+                        stem_norm="bn_conv1", affine=_BLOCK + "affine"),
         {"kernel": "_weights", "bias": "_b"},
         {"gamma": "_scale", "beta": "_offset", "moving_mean": "_mean",
          "moving_variance": "_variance"}, _CAFFE, input_major=True),
@@ -155,12 +153,11 @@ def theirs(system, ours, traits):
     row = SYSTEMS[system]
     *scope, part, parameter = ours.split("/")
     in_block = len(scope) > 1 and scope[1].startswith("non_local")
-    place = {}
+    fields = {}
     if scope == ["stem"]:
         part = "stem" if part == "conv" else "stem_norm"
     elif scope:
-        place = _place(int(scope[0][3:]), int(scope[1].rpartition("_")[2]),
-                       traits)
+        fields = place(scope, traits)
     if part.endswith("_score"):
         part = "scores"
     endings = row.norm if "norm" in part else row.conv
@@ -175,11 +172,12 @@ def theirs(system, ours, traits):
             for name, ending in row.norm.items()})
     if part not in row.parts or parameter not in endings:
         return None
-    return row.parts[part].format(**place) + endings[parameter]
+    return row.parts[part].format(**fields) + endings[parameter]
 
 
-def _place(stage, index, traits):
-    """What stands for the fields of a name."""
+def place(scope, traits):
+    """What stands for the fields of a name below ("res3", "non_local_1")."""
+    stage, index = int(scope[0][3:]), int(scope[1].rpartition("_")[2])
     shifted = traits.shift and not (traits.alternate and index % 2)
     letter = chr(ord("a") + index)
     if traits.numbered and stage == 4 and index:

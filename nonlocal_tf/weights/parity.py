@@ -14,7 +14,8 @@ from nonlocal_tf import tasks, trained
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.tasks.video import check_clip
-from nonlocal_tf.training import checkpoint
+from nonlocal_tf.weights import checkpoints
+from nonlocal_tf.weights.names import Traits, place
 
 tf1 = tf.compat.v1
 
@@ -54,10 +55,8 @@ def layer_names(system, ours):
     kind = parts[-1].rpartition("_")[0] or ours
     if len(parts) == 1:
         return _NAMES[system][ours]
-    stage, index = int(parts[0][3:]), int(parts[1].rpartition("_")[2])
-    return [form.format(s=stage, l=stage - 1, i=index,
-                        b=chr(ord("a") + index))
-            for form in _NAMES[system][kind]]
+    fields = place(parts, Traits({}))
+    return [form.format(**fields) for form in _NAMES[system][kind]]
 
 
 def compare(path, train_url):
@@ -72,7 +71,7 @@ def compare(path, train_url):
       UserError: the dump is none, or of another network.
     """
     dump = _read(path)
-    found = trained.find(train_url)
+    found = checkpoints.find(train_url)
     ours, logits = _run(found, dump["clip"])
     rows = []
     for name, value in ours:
@@ -113,18 +112,12 @@ def _read(path):
 
 def _run(found, clip):
     """Our layers, pairs of a name and an array, and our logits."""
-    if found.config.network == "digits":
-        raise UserError("--train_url must have a network of clips; {!r} is of "
-                        "the digits' network.".format(found.prefix))
     check_clip("The dump's clip", clip[0], found.config)
     with tf.Graph().as_default(), tf1.Session() as session:
         network = tasks.make_network(found.config, device="CPU")
         layers = []
         logits = network(tf.constant(clip), is_training=False, layers=layers)
-        variables = list(network.variables)
-        checkpoint.restore(
-            session, tf1.train.Saver(variables), variables, found.prefix,
-            trained.REMEDY, exact=False)
+        trained.restore(session, list(network.variables), found.prefix)
         values, logits = session.run([[x for _, x in layers], logits])
     return list(zip([name for name, _ in layers], values)), logits
 
