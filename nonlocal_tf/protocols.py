@@ -22,11 +22,13 @@ class Views(NamedTuple):
     """What a test takes of a video.
 
     frames, interval: of a clip; interval 0: one frame of each of `frames`
-    equal segments. clips: evenly in time, by `starts`: "wrap",
-    int(n / clips * k); "spread", int(k a + a / 2) with a = (n - span + 1) /
-    clips; "ends", round(k (n - span) / (clips - 1)). crops: 1 centre; 3 along
-    the longer side, "left middle right" or "left right middle"; 10 corners
-    and centre, each also flipped.
+    equal segments. clips: evenly in time, by `starts`, with span = frames *
+    interval: "middle" of each segment; "wrap", int(n / clips * k); "spread",
+    int(k a + a / 2) with a = (n - span + 1) / clips; "ends", round(k (n - span
+    + interval - 1) / (clips - 1)); "random". crops: 1 centre; 3 along the
+    longer side, "left middle right" or "left right middle"; 10 corners and
+    centre, each also flipped. outer: "crop" or "clip", whose views are
+    together.
     """
 
     frames: int
@@ -36,6 +38,23 @@ class Views(NamedTuple):
     crops: int
     crop_size: int
     crop_order: str = ""
+    outer: str = "crop"
+
+
+class TrainCrop(NamedTuple):
+    """How training cuts a square of the network's size.
+
+    short_sides: least and largest that frames are resized to. scales: of a
+    crop's sides to the short side, whose indices differ by `gap` at most, at
+    one of 5 or 13 `places`; then resized. No scales: a crop of the right
+    size at any place, or with `open_end` at any but the last.
+    """
+
+    short_sides: tuple = (256, 256)
+    scales: tuple = ()
+    gap: int = 1
+    places: int = 5
+    open_end: bool = False
 
 
 class Trunk(NamedTuple):
@@ -67,6 +86,7 @@ class Trunk(NamedTuple):
     zero_residual: bool = False
     block: dict = {}
     five: dict = PLACEMENTS[50, 5]
+    train_crop: TrainCrop = TrainCrop()
 
 
 class Protocol(NamedTuple):
@@ -96,16 +116,23 @@ class Protocol(NamedTuple):
 
 _THREE = (3, 256, "left middle right")
 _C2_VIEWS = Views(8, 8, 10, "wrap", *_THREE)
+_PADDLE_VIEWS = _C2_VIEWS._replace(outer="clip")
 # 1/sqrt(K) in the softmax forms alone, as the systems have it.
 _C2_BLOCK = {"sub_sample": True, "pool_first": True, "scale": True}
 _MM_BLOCK = {"sub_sample": True, "out_bias": False}
-_C2D = dict(stem_taps=1, places=True, block=_C2_BLOCK, zero_residual=True)
+_C2D = dict(stem_taps=1, places=True, block=_C2_BLOCK, zero_residual=True,
+            train_crop=TrainCrop((256, 320)))
 _I3D = dict(_C2D, stem_taps=5, inflated=True)
+# NumPy's randint leaves the upper end out, of sides as of places.
+_PADDLE_CROP = dict(train_crop=TrainCrop((256, 319), open_end=True))
+_MM_SCALES = (1, 0.875, 0.75, 0.66)
 _MM_I3D = dict(stem_taps=5, stem_stride=2, pool1_stride=2, pool1_pad=1,
-               inflated=True, block=_MM_BLOCK)
+               inflated=True, block=_MM_BLOCK,
+               train_crop=TrainCrop(scales=(1, 0.8), gap=0))
 _MM_TSM = dict(stem_taps=1, pool1_pad=1, pool2=False, shift=8,
                head_frames=True, block=_MM_BLOCK,
-               five={"res3": (0, 2), "res4": (0, 2, 4)})
+               five={"res3": (0, 2), "res4": (0, 2, 4)},
+               train_crop=TrainCrop(scales=_MM_SCALES, places=13))
 _MM_COLOURS = dict(mean=(123.675, 116.28, 103.53),
                    deviation=(58.395, 57.12, 57.375), size_rule="half_up")
 _MM_THREE = (3, 256, "left right middle")
@@ -117,7 +144,8 @@ PROTOCOLS = {
         halving=((32, 2), (128, 1))),
     "mmaction2-1.x": Protocol(
         {"c2d": Trunk(Views(8, 8, 10, "ends", *_MM_THREE), stem_taps=1,
-                      block=_MM_BLOCK),
+                      block=_MM_BLOCK,
+                      train_crop=TrainCrop(scales=_MM_SCALES)),
          "i3d": Trunk(Views(32, 2, 10, "ends", *_MM_THREE), **_MM_I3D),
          "tsm": Trunk(Views(8, 0, 1, "middle", 10, 224), **_MM_TSM)},
         **_MM_COLOURS),
@@ -126,7 +154,8 @@ PROTOCOLS = {
          "tsm": Trunk(Views(8, 0, 1, "middle", 1, 224), **_MM_TSM)},
         **_MM_COLOURS),
     "paddle": Protocol(
-        {"c2d": Trunk(_C2_VIEWS, **_C2D), "i3d": Trunk(_C2_VIEWS, **_I3D)},
+        {"c2d": Trunk(_PADDLE_VIEWS, **dict(_C2D, **_PADDLE_CROP)),
+         "i3d": Trunk(_PADDLE_VIEWS, **dict(_I3D, **_PADDLE_CROP))},
         (114.75,) * 3, (57.375,) * 3, "even", inference_factor=0.5),
     "mindspore": Protocol(
         {"i3d": Trunk(Views(32, 6, 1, "random", 1, 224), stem_taps=5,

@@ -2,11 +2,15 @@
 
 import contextlib
 import os
+import tempfile
 import warnings
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Frames of videos are counted once a user: not among this one's.
+os.environ["XDG_CACHE_HOME"] = os.path.join(
+    tempfile.gettempdir(), "nonlocal_tf-tests")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 

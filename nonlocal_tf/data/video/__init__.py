@@ -1,0 +1,1 @@
+"""Video files to clips: decoding, frame indices, sizes, crops, views."""
