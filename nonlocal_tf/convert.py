@@ -15,7 +15,7 @@ import dataclasses
 import os
 import sys
 
-from nonlocal_tf import command, storage
+from nonlocal_tf import command
 from nonlocal_tf.architecture import INSTANTIATIONS, format_placement
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
@@ -76,8 +76,9 @@ def parse(arguments):
         "--affine", action="store_true", help="fold the norms' statistics "
         "into scales and shifts, as the authors' converter does")
     parser.add_argument(
-        "--class_names", default="", metavar="FILE",
-        help="names, one a line (default: Kinetics' where there are 400)")
+        "--class_names", default="", metavar="NAMES",
+        help="kinetics400, ucf101, or a file with one name a line (default: "
+        "Kinetics' where there are 400)")
     parser.add_argument(
         "--to", nargs=2, metavar=("SYSTEM", "FILE"), help="write a "
         "checkpoint's weights: mmaction2 or caffe2, and the file")
@@ -241,24 +242,19 @@ def settings(found, flags):
         train_url=flags.train_url, **chosen)
 
 
-def class_names(path, classes, protocol):
-    """The names of the classes, a list; None where they are not known.
+def class_names(text, classes, protocol):
+    """The names of the classes; None where they are not known.
 
     Raises:
-      UserError: the file has others than there are classes.
+      UserError: `text` names others than there are classes.
     """
-    if not path:
-        from nonlocal_tf.data import class_names as published
-        return published.published(protocol, classes)
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = [line.strip() for line in file if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError("--class_names {!r} must be a text: {}.".format(
-            path, storage.gist(error)))
+    from nonlocal_tf.data import class_names as known
+    if not text:
+        return known.published(protocol, classes)
+    found = known.named(text)
     if len(found) != classes:
-        raise UserError("--class_names must have {} lines, one a class; {!r} "
-                        "has {}.".format(classes, path, len(found)))
+        raise UserError("--class_names must have {} names, one a class; {!r} "
+                        "has {}.".format(classes, text, len(found)))
     return found
 
 
