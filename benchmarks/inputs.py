@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nonlocal_tf.protocols import CLASSES
+
 
 def digits(count):
     """Bright spots on black as uint8 [count, 28, 28, 1], and labels."""
@@ -20,7 +22,7 @@ def batch(config, count):
     clips = random.randint(0, 256, (
         count, config.frames, config.image_size, config.image_size, 3))
     return clips.astype(np.uint8), random.randint(
-        0, config.classes, count).astype(np.int32)
+        0, config.classes or CLASSES, count).astype(np.int32)
 
 
 def normal(shape, seed, scale=1.0):

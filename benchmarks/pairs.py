@@ -21,7 +21,7 @@ from nonlocal_tf.data import datasets
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.layers import BatchNorm, Conv, Dense, warm_up_momentum
 from nonlocal_tf.non_local import NonLocalBlock
-from nonlocal_tf.training.graph import learning_rate
+from nonlocal_tf.training.optimizer import learning_rate
 
 tf1 = tf.compat.v1
 

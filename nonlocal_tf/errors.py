@@ -17,3 +17,8 @@ def missing_packages(program, error):
         "all of them ({}). Run `make demo` and use .venv/bin/python, or pip "
         "install -r requirements.txt.\n".format(
             program, sys.executable, error))
+
+
+def bad(name, required, value):
+    """The error of a flag's value."""
+    return UserError("--{} must be {}; got {}.".format(name, required, value))

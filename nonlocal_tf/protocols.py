@@ -15,6 +15,7 @@ from nonlocal_tf.architecture import PLACEMENTS
 from nonlocal_tf.errors import UserError
 
 VIDEO_NETWORKS = ("c2d", "i3d", "tsm")
+CLASSES = 400           # of Kinetics, where nothing tells
 FROZEN_GROUP = 4        # frames in which res3's blocks attend, norms frozen
 
 
@@ -28,7 +29,7 @@ class Views(NamedTuple):
     + interval - 1) / (clips - 1)); "random". crops: 1 centre; 3 along the
     longer side, "left middle right" or "left right middle"; 10 corners and
     centre, each also flipped. outer: "crop" or "clip", whose views are
-    together.
+    together. short_side: to which frames are resized.
     """
 
     frames: int
@@ -39,6 +40,7 @@ class Views(NamedTuple):
     crop_size: int
     crop_order: str = ""
     outer: str = "crop"
+    short_side: int = 256
 
 
 class TrainCrop(NamedTuple):
@@ -92,7 +94,7 @@ class Trunk(NamedTuple):
 class Protocol(NamedTuple):
     """A system.
 
-    mean, deviation: of red, green, blue, 0 to 255. short_side, size_rule,
+    mean, deviation: of red, green, blue, 0 to 255. size_rule,
     interpolation: of resizing; "truncate": float32 ratio, both sides cut;
     "even": rounded, half to even; "half_up": int(side * ratio + 0.5).
     dropout: of features before the classifier. inference_factor: of those
@@ -106,7 +108,6 @@ class Protocol(NamedTuple):
     deviation: tuple
     size_rule: str
     interpolation: str = "linear"
-    short_side: int = 256
     dropout: float = 0.5
     inference_factor: float = 1.0
     averaging: str = "probabilities"
@@ -143,7 +144,9 @@ PROTOCOLS = {
         (114.75,) * 3, (57.375,) * 3, "truncate",
         halving=((32, 2), (128, 1))),
     "mmaction2-1.x": Protocol(
-        {"c2d": Trunk(Views(8, 8, 10, "ends", *_MM_THREE), stem_taps=1,
+        # Of 8x8 clips; its 16x4 ones are tested at 256 pixels.
+        {"c2d": Trunk(Views(8, 8, 10, "ends", 3, 224, "left right middle",
+                            short_side=224), stem_taps=1,
                       block=_MM_BLOCK,
                       train_crop=TrainCrop(scales=_MM_SCALES)),
          "i3d": Trunk(Views(32, 2, 10, "ends", *_MM_THREE), **_MM_I3D),
@@ -170,6 +173,38 @@ PROTOCOLS = {
 # Where no protocol is named.
 DEFAULT_PROTOCOL = {"c2d": "video-nonlocal-net", "i3d": "video-nonlocal-net",
                     "tsm": "mmaction2-1.x"}
+
+
+def sampling(config):
+    """A network's `Trunk` with the views and crops of a `TrainConfig`.
+
+    Published sizes go with 224 pixels; another --image_size changes all in
+    proportion. Frames from equal segments are one clip; of a network whose
+    row has such, clips at an interval are ten from end to end.
+    """
+    found = trunk(config.protocol, config.network, config.frames,
+                  config.frame_interval)
+
+    def sized(side):
+        return int(side * config.image_size / 224 + 0.5)
+
+    views = found.views._replace(
+        frames=config.frames, interval=config.frame_interval,
+        crop_size=sized(found.views.crop_size),
+        short_side=sized(found.views.short_side))
+    if not views.interval:
+        views = views._replace(starts="middle", clips=1)
+    elif views.starts == "middle":
+        views = views._replace(starts="ends", clips=10)
+    return found._replace(views=views, train_crop=found.train_crop._replace(
+        short_sides=tuple(map(sized, found.train_crop.short_sides))))
+
+
+def one_view(row, side):
+    """Middle clip and centre of `sampling`, for tests while it trains."""
+    return row.views._replace(
+        clips=1, starts="ends" if row.views.interval else "middle", crops=1,
+        crop_size=side, short_side=row.train_crop.short_sides[0])
 
 
 def has_out_bias(config):

@@ -176,7 +176,7 @@ def test_clips_have_the_settings_of_their_system():
         "paper", True, False)
     config = parse("--network", "c2d")
     assert (config.protocol, config.classes, config.scale) == (
-        "video-nonlocal-net", 400, True)
+        "video-nonlocal-net", None, True)
     assert not parse(
         "--network", "i3d", "--instantiation", "dot_product").scale
 
@@ -190,6 +190,12 @@ def test_clips_that_no_system_has_are_one_line(arguments, part):
         parse(*arguments)
 
 
-def test_clips_cannot_be_trained_yet():
-    with pytest.raises(UserError, match="digits to train"):
-        parse("--network", "i3d").check_local()
+@pytest.mark.parametrize("arguments, text", [
+    (["--dataset", "moving_digits"], "--network must be c2d, i3d or tsm"),
+    (["--test_url", "a.txt"], "--test_url must be left out"),
+    (["--network", "tsm", "--lr_schedule", "step", "--lr_steps", ""],
+     "--lr_steps must be given"),
+])
+def test_settings_of_clips_that_do_not_fit(arguments, text):
+    with pytest.raises(UserError, match=text):
+        parse(*arguments)

@@ -14,6 +14,7 @@ import sys
 import ascend
 import pytest
 from support import ROOT, blocks, checkpoint_bytes, thin_config
+from video_sets import write_set
 
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
 pytest.importorskip("boto3", reason="boto3 is missing")
@@ -30,6 +31,13 @@ pytest_plugins = ["obs_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
 
 
+def to_descriptors(monkeypatch):
+    """Output goes where a job's log reads it; pytest's goes elsewhere."""
+    for number, output in ((1, "stdout"), (2, "stderr")):
+        monkeypatch.setattr(sys, output, open(
+            number, "w", buffering=1, closefd=False))
+
+
 @pytest.fixture
 def job(bucket, tiny_set, tmp_path, monkeypatch):
     """Runs a thin job on the bucket; a `cache` is one machine's disk."""
@@ -38,9 +46,7 @@ def job(bucket, tiny_set, tmp_path, monkeypatch):
             bucket.put("data/" + name, file.read())
 
     def run(cache="cache", data_url=None, train_url=None, **settings):
-        for number, output in ((1, "stdout"), (2, "stderr")):
-            monkeypatch.setattr(sys, output, open(  # pytest's go elsewhere
-                number, "w", buffering=1, closefd=False))
+        to_descriptors(monkeypatch)
         config = thin_config(
             data_url or bucket.url + "/data/",
             train_url or bucket.url + "/run", cache_dir=str(tmp_path / cache),
@@ -403,3 +409,62 @@ def test_a_new_style_job_has_local_folders(tiny_set, tmp_path):
         "Model", "PB_Model", "events", "log"]
     assert TrainConfig().cache_dir == ""
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture
+def videos(bucket, tmp_path):
+    """Two lists and, but for one, their videos in the bucket, and another."""
+    pytest.importorskip("cv2")
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    lists = write_set(folder)
+    for path in folder.iterdir():
+        if path.name != "train 3.avi":
+            kind = "lists/" if path.suffix == ".txt" else "videos/"
+            bucket.put(kind + path.name, path.read_bytes())
+    bucket.put("videos/another.avi", b"not in a list")
+    return lists
+
+
+@pytest.fixture
+def video_job(bucket, tmp_path, monkeypatch):
+    def run(**settings):
+        to_descriptors(monkeypatch)
+        return Job(TrainConfig(**dict(dict(
+            network="tsm", data_url=bucket.url + "/lists/train.txt",
+            test_url=bucket.url + "/lists/test.txt",
+            video_root=bucket.url + "/videos", train_url=bucket.url + "/run",
+            cache_dir=str(tmp_path / "cache"), image_size=32, base_width=4,
+            non_local="res3:0", batch_size=4, epoch=1, learning_rate=0.02),
+            **settings)), "train_modelarts.py").run()
+    return run
+
+
+def test_a_job_on_videos(bucket, videos, video_job, tmp_path, capfd):
+    assert video_job() == 0
+    names = results(bucket)
+    assert "PB_Model/model.pb" in names and "Model/checkpoint" in names
+    output = capfd.readouterr().out
+    assert "Copying 22 of 22 videos" in output
+    assert "1 of them are not there, such as train 3.avi" in output
+    copied, = (tmp_path / "cache" / "videos").iterdir()
+    assert len(list(copied.glob("*.avi"))) == 27        # another.avi is not
+    assert video_job(epoch=2) == 0
+    output = capfd.readouterr().out
+    assert "Copying 1 of 22 videos" in output and "Going on from" in output
+
+
+def test_a_job_begins_with_weights_of_the_bucket(
+        bucket, videos, video_job, tmp_path, capfd):
+    here = {"video_root": "", "data_url": videos[0], "test_url": videos[1]}
+    assert video_job(**here) == 0
+    assert video_job(train_url=str(tmp_path / "next"),
+                     init=bucket.url + "/run", **here) == 0
+    assert "0 skipped, 0 new" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name, text", [
+    ("lists/none.txt", "it is not there"), ("lists", "it is a folder")])
+def test_a_list_that_is_none(bucket, videos, video_job, capfd, name, text):
+    assert video_job(data_url=bucket.url + "/" + name) == 2
+    one_line(capfd, "must be a list of videos", text)

@@ -88,14 +88,14 @@ def test_batches(images, labels, batch_size):
     for start in range(0, len(labels), batch_size):
         batch = images[start:start + batch_size]
         batch_labels = labels[start:start + batch_size]
-        valid = len(batch_labels)
-        if valid < batch_size:
-            batch = _pad(batch, batch_size)
-            batch_labels = _pad(batch_labels, batch_size)
-        yield batch, batch_labels, valid
+        yield padded(batch, batch_size), padded(batch_labels, batch_size), (
+            len(batch_labels))
 
 
-def _pad(array, size):
-    padded = np.zeros((size,) + array.shape[1:], array.dtype)
-    padded[:len(array)] = array
-    return padded
+def padded(array, size):
+    """An array of up to `size` rows with zeros behind them, if need be."""
+    if len(array) == size:
+        return array
+    result = np.zeros((size,) + array.shape[1:], array.dtype)
+    result[:len(array)] = array
+    return result

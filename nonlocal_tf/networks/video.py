@@ -144,6 +144,8 @@ class VideoResNet(tf.Module):
       frozen_norm: norms are scales and shifts that do not learn, the blocks
         have none and their `out` starts at 0, and res3's attend within four
         frames: the authors' models of long clips.
+      dropout: share of the features in training; None: the protocol's.
+      seed: of dropout, a function to int64 [2]; None: another each time.
       momentum, affinity_limit, fused, compute_dtype: see `digits.ResNet`.
     Raises:
       UserError: the protocol lacks the network, or the network the placement.
@@ -153,7 +155,8 @@ class VideoResNet(tf.Module):
                  classes=400, frames=8, interval=0, image_size=224,
                  base_width=64, instantiation="embedded_gaussian",
                  inner_ratio=0.5, block=None, frozen_norm=False,
-                 momentum=MOMENTUM, affinity_limit=None, fused=True,
+                 dropout=None, seed=None, momentum=MOMENTUM,
+                 affinity_limit=None, fused=True,
                  compute_dtype=tf.float32, name="video_resnet"):
         super().__init__(name=name)
         self.protocol = PROTOCOLS[protocol]
@@ -161,6 +164,8 @@ class VideoResNet(tf.Module):
         placement = self.trunk.five if placement is None else placement
         check_placement(placement, resnet_size)
         self.frames, self.image_size = frames, image_size
+        self._dropout = self.protocol.dropout if dropout is None else dropout
+        self._seed = seed
         self.compute_dtype = tf.as_dtype(compute_dtype)
         row = self.trunk
 
@@ -297,15 +302,15 @@ class VideoResNet(tf.Module):
 
     def _dropped(self, x, is_training):
         """Dropout of features, and its factor outside training."""
-        protocol = self.protocol
+        scaled_later = self.protocol.inference_factor != 1
         if not is_training:
-            return x * protocol.inference_factor if (
-                protocol.inference_factor != 1) else x
-        random = tf1.random_uniform(tf.shape(x))
-        kept = x * tf.cast(random >= protocol.dropout, x.dtype)
-        if protocol.inference_factor != 1:      # its scale is at inference
-            return kept
-        return kept / (1.0 - protocol.dropout)
+            return x * (1.0 - self._dropout) if scaled_later else x
+        if not self._dropout:
+            return x
+        random = tf1.random_uniform(tf.shape(x)) if self._seed is None else (
+            tf1.random.stateless_uniform(tf.shape(x), self._seed()))
+        kept = x * tf.cast(random >= self._dropout, x.dtype)
+        return kept if scaled_later else kept / (1.0 - self._dropout)
 
 
 def block_settings(row, stage, instantiation, frozen_norm, chosen):

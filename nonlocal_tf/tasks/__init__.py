@@ -2,9 +2,16 @@
 
 A task is a module with these functions of a `TrainConfig`:
 
-  load(config)                    the data, a `datasets.Dataset`
-  load_test(config, class_names)  its test images and labels alone
+  load(config)                    the data: train_labels, test_labels,
+                                  class_names, and what its task needs
   settled(config, data)           the config with what the data decide
+  fingerprint(data)               that a resumed run must have too
+  train_batches(config, data, epoch, start, rank, ranks)
+                                  from batch `start` of an epoch on
+  test_batches(config, data, batch_size, rank, ranks)
+  remarks(config, data)           lines at the end of a run
+  title, size, name, source       of a config: words for a run's first lines
+  load_test(config, class_names)  test images and labels of a frozen graph
   random_samples(config, count)   what a frozen graph may be compared on
   input_shape(config, size)       of a uint8 batch
   make_network(config, **more)    a `tf.Module` of uint8 or float32 batches
@@ -21,7 +28,7 @@ def of(config):
     return importlib.import_module("nonlocal_tf.tasks." + name)
 
 
-def make_network(config, momentum=None, device=None):
+def make_network(config, momentum=None, device=None, seed=None):
     """The network that a `TrainConfig` describes.
 
     Args:
@@ -30,10 +37,12 @@ def make_network(config, momentum=None, device=None):
       device: that trains it, in the config's precision, by its fast paths
         and within its memory; None: in float32 by operations that a compiler
         for NPUs knows, for a frozen graph.
+      seed: of dropout, a function to int64 [2]; None: another each time.
     """
     from nonlocal_tf.layers import MOMENTUM
     from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
-    more = {"momentum": MOMENTUM if momentum is None else momentum}
+    more = {"momentum": MOMENTUM if momentum is None else momentum,
+            "seed": seed}
     if device:
         more.update(
             compute_dtype=COMPUTE_DTYPES[config.precision],

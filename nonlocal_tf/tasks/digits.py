@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from nonlocal_tf.architecture import BLOCKS, DIGIT_CLASSES, DIGIT_SIZE
-from nonlocal_tf.data import datasets, pictures
+from nonlocal_tf.data import batches, datasets, pictures
 from nonlocal_tf.networks.digits import ResNet
 
 UNIT, INPUT_RANGE = "images", "0 to 1"
@@ -26,6 +26,52 @@ def settled(config, data):
     return dataclasses.replace(
         config, digit_size=side, classes=config.classes or int(
             data.train_labels.max()) + 1)
+
+
+def title(config):
+    """What the network is, for the first line of a run."""
+    return "ResNet-{}".format(config.resnet_size)
+
+
+def size(config):
+    """Of its input, for the same line."""
+    return "{} pixels".format(config.image_size)
+
+
+def name(config):
+    """Of the data set, for the second line."""
+    return config.dataset
+
+
+def source(config):
+    """Where that is."""
+    return config.data_folder()
+
+
+def fingerprint(data):
+    """See `datasets.fingerprint`."""
+    return datasets.fingerprint(data)
+
+
+def train_batches(config, data, epoch, start, rank, ranks):
+    """The batches of an epoch; see `batches.train_batches`."""
+    return batches.train_batches(
+        data.train_images, data.train_labels, config.batch_size, config.seed,
+        epoch, start, rank, ranks, config.augment)
+
+
+def test_batches(config, data, batch_size, rank, ranks):
+    """The batches of a test; see `batches.test_batches`."""
+    del config
+    share = slice(rank, None, ranks)
+    return batches.test_batches(
+        data.test_images[share], data.test_labels[share], batch_size)
+
+
+def remarks(config, data):
+    """All images can be read, or there is no run."""
+    del config, data
+    return []
 
 
 def load_test(config, class_names=()):
@@ -51,8 +97,9 @@ def input_shape(config, size):
     return [size, side, side, 1]
 
 
-def make_network(config, **more):
-    """A `ResNet`."""
+def make_network(config, seed=None, **more):
+    """A `ResNet`, which has no dropout to seed."""
+    del seed
     return ResNet(
         config.resnet_size, config.placement(), config.inner_ratio,
         config.instantiation, config.sub_sample, config.scale,

@@ -3,13 +3,43 @@
 import numpy as np
 
 from nonlocal_tf.architecture import BLOCKS
+from nonlocal_tf.data.video.feed import (  # noqa: F401
+    fingerprint,
+    load,
+    remarks,
+    settled,
+    test_batches,
+    train_batches,
+)
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.networks.video import VideoResNet
-from nonlocal_tf.protocols import PROTOCOLS, has_out_bias, trunk
+from nonlocal_tf.protocols import CLASSES, PROTOCOLS, has_out_bias, trunk
 from nonlocal_tf.storage import gist
 
 UNIT, INPUT_RANGE = "clips", "normalised as the protocol does it"
 BATCH = 1                               # of a frozen graph
+
+
+def title(config):
+    """What the network is, for the first line of a run."""
+    return "{} of {}, ResNet-{}".format(
+        config.network.upper(), config.protocol, config.resnet_size)
+
+
+def size(config):
+    """Of its input, for the same line."""
+    return "{} frames of {} pixels".format(config.frames, config.image_size)
+
+
+def name(config):
+    """Of the data set, for the second line."""
+    return config.dataset if config.dataset == "moving_digits" else "videos"
+
+
+def source(config):
+    """Where that is."""
+    return "{} and {}".format(config.data_url, config.test_url) if (
+        config.test_url) else config.data_folder()
 
 
 def load_test(config, class_names=()):
@@ -41,10 +71,10 @@ def make_network(config, **more):
         config.block_norm == "batch") else "kernel"
     return VideoResNet(
         config.protocol, config.network, config.resnet_size,
-        config.placement(), config.classes, config.frames,
+        config.placement(), config.classes or CLASSES, config.frames,
         config.frame_interval, config.image_size, config.base_width,
         config.instantiation, config.inner_ratio, block, config.frozen_norm,
-        **more)
+        config.dropout, **more)
 
 
 def read(file, config, flags):

@@ -35,7 +35,8 @@ _PARTIAL = ".partial"
 _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
             "block": "paper", "augment": False, "network": "digits",
             "classes": 10, "digit_size": 28, "protocol": None, "frames": None,
-            "frame_interval": None, "frozen_norm": False, "block_norm": None}
+            "frame_interval": None, "frozen_norm": False, "block_norm": None,
+            "optimizer": "adam", "flip": None}
 # Settings of earlier versions that no checkpoint depends on.
 _GONE = tuple(npu_options.GONE) + (
     "xla", "memory_optimization", "rank_table_seconds")

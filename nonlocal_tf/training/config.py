@@ -13,18 +13,13 @@ from nonlocal_tf.architecture import (
     parse_placement,
 )
 from nonlocal_tf.data.datasets import DATASETS
-from nonlocal_tf.errors import UserError
-from nonlocal_tf.platforms import npu_options
-from nonlocal_tf.protocols import (
-    DEFAULT_PROTOCOL,
-    FROZEN_GROUP,
-    PROTOCOLS,
-    VIDEO_NETWORKS,
-    steps,
-    trunk,
-)
+from nonlocal_tf.errors import bad
+from nonlocal_tf.platforms import machine, npu_options
+from nonlocal_tf.protocols import PROTOCOLS, VIDEO_NETWORKS, trunk
+from nonlocal_tf.recipes import RECIPES, recipe
 from nonlocal_tf.secrets import masked
 from nonlocal_tf.storage import is_remote
+from nonlocal_tf.training import defaults
 
 NPU = "for --platform npu"              # heads these flags in --help
 CLOUD = "where it runs"
@@ -44,8 +39,8 @@ def _speed(default, text, choices=None, fixed=False):
     return _setting(default, text, choices=choices, fixed=fixed, group=SPEED)
 
 
-def _video(default, text, choices=None):
-    return _setting(default, text, choices=choices, fixed=True, group=VIDEO)
+def _video(default, text, choices=None, fixed=True):
+    return _setting(default, text, choices=choices, fixed=fixed, group=VIDEO)
 
 
 def _npu(default, text, choices=None, fixed=False):
@@ -61,7 +56,9 @@ _RANGES = (
     ("seed", 0, 2 ** 32 - 1), ("affinity_mb", -1, 10 ** 7),
     ("threads", 0, 1024), ("frames", 1, 1024),
     ("classes", 2, 100000), ("frame_interval", 0, 1024),
-    ("digit_size", 1, 4096),
+    ("digit_size", 1, 4096), ("warmup_epochs", 0, 10 ** 6),
+    ("weight_decay", 0, 1), ("clip_norm", 0, 10 ** 9),
+    ("label_smoothing", 0, 0.99), ("dropout", 0, 0.99), ("workers", 0, 256),
 )
 
 
@@ -81,22 +78,35 @@ class TrainConfig:
         "", "folder with the four IDX files, plain or .gz; missing ones are "
         "downloaded there (default: ./dataset, or ./dataset/NAME for another "
         "--dataset than mnist); train_modelarts.py takes obs://BUCKET/FOLDER "
-        "too; or with train/CLASS/*.png and test/CLASS/*.png", ("data_path",))
+        "too; or with train/CLASS/*.png and test/CLASS/*.png. Of clips a list "
+        "of videos: see docs/video.md", ("data_path",))
     train_url: str = _setting(
         "./output", "folder for checkpoints, metrics and TensorBoard events; "
         "train_modelarts.py takes obs://BUCKET/FOLDER too")
     dataset: str = _setting(
-        "mnist", "data set; digits is scikit-learn's, without a download",
-        choices=tuple(DATASETS))
+        "mnist", "data set; digits is scikit-learn's, without a download, and "
+        "moving_digits videos of them, for networks of clips",
+        choices=tuple(DATASETS) + ("moving_digits",))
     mirror: str = _setting(
         "", "base URLs, with commas between, to try first for a download")
     network: str = _setting(
         "digits", "digits: pre-activation ResNet of images; c2d, i3d, tsm: "
         "ResNets of clips", choices=("digits",) + VIDEO_NETWORKS, fixed=True)
+    init: str = _setting(
+        "", "a checkpoint, or the folder of a run or of converted weights, "
+        "from which to take the first weights; a classifier of other classes, "
+        "and blocks that it lacks, begin anew")
+    recipe: str = _setting(
+        None, "the system as which clips are trained: what --epoch, "
+        "--batchsize and the settings below are by themselves (default: that "
+        "of --protocol)",
+        choices=tuple(RECIPES))
     epoch: int = _setting(
-        20, "passes over the training images", ("epochs",))
+        None, "passes over the training images (default: 20; of clips as "
+        "--recipe)", ("epochs",))
     batch_size: int = _setting(
-        128, "images a step", ("batchsize",), fixed=True)
+        None, "images or clips a step (default: 128; of clips as --recipe)",
+        ("batchsize",), fixed=True)
     image_size: int = _setting(
         224, "rows and columns, in pixels, to which images are padded with "
         "zeros, not resized; at least 28 and theirs", fixed=True)
@@ -135,10 +145,29 @@ class TrainConfig:
     augment: bool = _setting(
         False, "shift, turn, scale and bend each training image a little, "
         "anew in each epoch", fixed=True)
-    learning_rate: float = _setting(1e-4, "of Adam")
+    optimizer: str = _setting(
+        None, "sgd has a momentum of 0.9 (default: adam; of clips sgd)",
+        choices=("adam", "sgd"), fixed=True)
+    learning_rate: float = _setting(
+        None, "the highest one (default: 1e-4 of adam; of sgd as --recipe, in "
+        "proportion to --batchsize)")
     lr_schedule: str = _setting(
-        "constant", "cosine: from --learning_rate to 0 over --epoch epochs",
-        choices=("constant", "cosine"))
+        None, "over --epoch epochs; cosine: down to 0; step: a tenth after "
+        "each of --lr_steps (default: constant; of clips as --recipe)",
+        choices=("constant", "cosine", "step"))
+    lr_steps: str = _setting(
+        None, "shares of the run, such as 0.4,0.8 (default: as --recipe)")
+    warmup_epochs: float = _setting(
+        None, "in which the rate rises from a tenth (default: 0; of clips as "
+        "--recipe)")
+    weight_decay: float = _setting(
+        None, "added to gradients, times the weight; what it leaves out: "
+        "docs/video.md (default: 0; of clips 1e-4)")
+    clip_norm: float = _setting(
+        None, "largest norm of all gradients together; 0: any (default: 0; of "
+        "clips as --recipe)")
+    label_smoothing: float = _setting(
+        0.0, "share of a label that all classes have in equal parts")
     seed: int = _setting(
         0, "of the first weights and of the order of images; 0 to 4294967295",
         fixed=True)
@@ -191,6 +220,22 @@ class TrainConfig:
     block_norm: str = _video(
         None, "of the blocks, after their last convolution (default: batch; "
         "none with --frozen_norm)", choices=("batch", "affine", "none"))
+    test_url: str = _video(
+        "", "list of test videos, in a format of --data_url's", fixed=False)
+    video_root: str = _video(
+        "", "folder that paths in lists are relative to (default: that of the "
+        "list)", fixed=False)
+    class_names: str = _video(
+        "", "kinetics400, ucf101, or a file with a name a line: the classes "
+        "in their order (default: by the list)", fixed=False)
+    flip: bool = _video(
+        None, "mirror half of the training clips; false where left and right "
+        "differ (default: true; of moving_digits false)")
+    dropout: float = _video(
+        None, "share of the features before the classifier (default: as "
+        "--protocol has it)", fixed=False)
+    workers: int = _video(
+        0, "threads that decode; 0: as many as --threads", fixed=False)
     precision_mode: str = _npu(
         "allow_mix_precision", "how float32 operations may be computed",
         choices=npu_options.PRECISION_MODES)
@@ -206,80 +251,44 @@ class TrainConfig:
             choices = field.metadata["choices"]
             value = getattr(self, field.name)
             if choices and value not in choices and value != field.default:
-                raise _bad(field.name, "one of {}".format(
+                raise bad(field.name, "one of {}".format(
                     ", ".join(map(str, choices))), value)
-        self._settle()
+        for name, value in defaults.of(self).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         for name, least, most in _RANGES:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                raise _bad(name, "{} to {}".format(least, most), value)
-        for name in ("train_url", "data_url"):
+                raise bad(name, "{} to {}".format(least, most), value)
+        for name in ("train_url", "data_url", "test_url", "video_root", "init"):
             self._check_folder(name)
         if self.image_size < (self.digit_size or 0):
-            raise _bad("image_size", "at least {0}, as the images in the files "
+            raise bad("image_size", "at least {0}, as the images in the files "
                        "are {0}x{0}".format(self.digit_size), self.image_size)
         if not 0 < self.inner_ratio <= 1:
-            raise _bad("inner_ratio", "above 0 and at most 1",
+            raise bad("inner_ratio", "above 0 and at most 1",
                        self.inner_ratio)
         for name in ("learning_rate", "checkpoint_seconds"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
-                raise _bad(name, "a finite number above 0", value)
+                raise bad(name, "a finite number above 0", value)
         if self.num_gpus not in (0, 1):
-            raise _bad("num_gpus", "1: this version trains in one process on "
+            raise bad("num_gpus", "1: this version trains in one process on "
                        "one device", self.num_gpus)
         self.placement()
+        defaults.check(self)
         if self.scale and BLOCKS[self.block].get("cosine") and (
                 self.instantiation != "concatenation"):
-            raise _bad("scale", "left out where --block has cosines (give "
+            raise bad("scale", "left out where --block has cosines (give "
                        "--block paper or pre_norm)", self.scale)
         if not re.match(r"^(none|dynamic|[1-9][0-9]{0,12}(\.[0-9]+)?)$",
                         self.loss_scale):
-            raise _bad("loss_scale", "none, dynamic, or a number from 1 such "
+            raise bad("loss_scale", "none, dynamic, or a number from 1 such "
                        "as 1024", self.loss_scale)
         self._check_micro_batch()
         if self.platform == "npu":
             self._check_for_npu()
         object.__setattr__(self, "npu_option", tuple(self.npu_option))
-
-    def _settle(self):
-        """Gives what was left open the network's own value."""
-        own = {"non_local": "10", "sub_sample": False, "scale": False,
-               "block": "pre_norm_cosine"}
-        if self.network != "digits":
-            protocol = self.protocol or DEFAULT_PROTOCOL[self.network]
-            row = trunk(protocol, self.network)
-            own = {"protocol": protocol, "non_local": "5", "block": "paper",
-                   "sub_sample": row.block["sub_sample"],
-                   "scale": row.block.get("scale", False) and (
-                       self.instantiation == "embedded_gaussian")
-                   and not BLOCKS[self.block or "paper"].get("cosine"),
-                   "block_norm": "none" if self.frozen_norm else "batch"}
-            frames, interval = self.frames, self.frame_interval
-            if interval is None and any(
-                    frames == pair[0] for pair in PROTOCOLS[protocol].halving):
-                raise _bad("frame_interval", "given with --frames {}: of {} it "
-                           "decides whether time is halved".format(
-                               frames, protocol), "none")
-            own.update(frames=row.views.frames, classes=400,
-                       frame_interval=row.views.interval)
-        for name, value in own.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        if self.network != "digits":
-            self._check_frames()
-
-    def _check_frames(self):
-        """Refuses clips of which a layer would get none, or part of a group."""
-        row = trunk(self.protocol, self.network, self.frames,
-                    self.frame_interval)
-        left = steps(row, self.frames)
-        if left < 1 or self.frozen_norm and left % FROZEN_GROUP and (
-                "res3" in self.placement()):
-            raise _bad("frames", "so many that res3 gets {}; it gets {}".format(
-                "a multiple of {}, which its blocks take at a time".format(
-                    FROZEN_GROUP) if left else "one or more", left),
-                self.frames)
 
     def _check_micro_batch(self):
         text = str(self.micro_batch)
@@ -287,7 +296,7 @@ class TrainConfig:
             return
         if not (re.match(r"^[0-9]{1,7}$", text) and int(text)
                 and self.batch_size % int(text) == 0):
-            raise _bad(
+            raise bad(
                 "micro_batch", "auto, or a divisor of --batchsize {}, such as "
                 "{}".format(self.batch_size, ", ".join(
                     map(str, divisors(self.batch_size)[:6]))), repr(text))
@@ -295,13 +304,13 @@ class TrainConfig:
     def _check_for_npu(self):
         """What only --platform gpu can do."""
         if self.precision != "float32":
-            raise _bad("precision", "float32 on an NPU, whose own choice is "
+            raise bad("precision", "float32 on an NPU, whose own choice is "
                        "--precision_mode", self.precision)
         if self.threads:
-            raise _bad("threads", "left out on an NPU", self.threads)
+            raise bad("threads", "left out on an NPU", self.threads)
         if self.loss_scale != "none" and self.part_size() not in (
                 None, self.batch_size):
-            raise _bad("micro_batch", "auto or --batchsize with --loss_scale, "
+            raise bad("micro_batch", "auto or --batchsize with --loss_scale, "
                        "which sees an overflow of the last part alone",
                        self.micro_batch)
 
@@ -309,10 +318,10 @@ class TrainConfig:
         """TensorFlow reads some signs in a path as a pattern."""
         value = getattr(self, name)
         if "://" in value and not re.match(r"^(obs|s3)://[^/]", value):
-            raise _bad(name, "a local folder, or obs://BUCKET/FOLDER or "
+            raise bad(name, "a local folder, or obs://BUCKET/FOLDER or "
                        "s3://BUCKET/FOLDER", repr(value))
         if name == "train_url" and (not value or set("[]*?\\\n") & set(value)):
-            raise _bad(name, "a folder's name without [ ] * ? \\",
+            raise bad(name, "a folder's name without [ ] * ? \\",
                        repr(value))
 
     def part_size(self):
@@ -336,6 +345,18 @@ class TrainConfig:
             return trunk(self.protocol, self.network).five
         return parse_placement(self.non_local, self.resnet_size)
 
+    def training(self):
+        """The `Recipe`, of which flags may have chosen otherwise."""
+        return recipe(self.recipe, self.protocol, self.network)
+
+    def decoders(self):
+        """Threads that decode videos."""
+        return self.workers or self.threads or machine.cores()
+
+    def lr_shares(self):
+        """--lr_steps as a list of numbers."""
+        return [float(share) for share in self.lr_steps.split(",") if share]
+
     def data_folder(self):
         """Where the IDX files are, or go."""
         if self.data_url:
@@ -350,17 +371,11 @@ class TrainConfig:
         return "/cache" if os.access("/cache", os.W_OK) else "./cache"
 
     def check_local(self):
-        """Refuses what cannot be trained, or not here.
-
-        That is clips, and folders that only a job of ModelArts can reach.
-        """
-        if self.network != "digits":
-            raise _bad("network", "digits to train: videos cannot be read "
-                       "yet (weights can be converted: python -m "
-                       "nonlocal_tf.convert --help)", self.network)
-        for name in ("data_url", "train_url"):
+        """Refuses folders that only a job of ModelArts can reach."""
+        for name in ("data_url", "train_url", "test_url", "video_root",
+                     "init"):
             if is_remote(getattr(self, name)):
-                raise _bad(name, "a local folder (train_modelarts.py takes "
+                raise bad(name, "a local folder (train_modelarts.py takes "
                            "remote ones too)", repr(getattr(self, name)))
 
     def as_dict(self):
@@ -379,7 +394,3 @@ class TrainConfig:
 def divisors(number):
     """The divisors of a positive number, descending."""
     return [each for each in range(number, 0, -1) if number % each == 0]
-
-
-def _bad(name, required, value):
-    return UserError("--{} must be {}; got {}.".format(name, required, value))

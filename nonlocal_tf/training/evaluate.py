@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nonlocal_tf import health
-from nonlocal_tf.data import batches
+from nonlocal_tf import health, tasks
+from nonlocal_tf.errors import UserError
 
 
 class TestResult(NamedTuple):
@@ -16,7 +16,8 @@ class TestResult(NamedTuple):
 
     loss: float                         # mean cross entropy, in nats
     correct: int
-    images: int
+    images: int                         # all of the test set
+    read: int                           # of them
     seconds: float
     attention: np.ndarray               # of some images; see `health.measure`
 
@@ -25,30 +26,32 @@ class TestResult(NamedTuple):
         return self.correct / self.images
 
 
-def evaluate(session, graph, data, batch_size, platform, go_on):
+def evaluate(session, graph, config, data, platform, go_on):
     """Tests the network on the whole test set, each process on its share.
 
-    The last batch is filled up, and what fills it is not counted.
+    The last batch is filled up, and what fills it is not counted. What cannot
+    be read counts as wrong.
 
     Args:
       session: holds the variables.
       graph: a `TrainGraph`.
-      data: a `Dataset`.
-      batch_size: that of the graph's placeholders.
+      config: a `TrainConfig`.
+      data: of its task.
       platform: knows the processes.
       go_on: called with the number of images done before each batch; False
         ends the test.
     Returns:
       A `TestResult` over all processes; None if `go_on` ended it.
+    Raises:
+      UserError: nothing of the test set can be read.
     """
     began = time.monotonic()
     session.run(graph.average_statistics)       # each process has its own
-    share = slice(platform.rank, None, platform.size)
     loss_sum, correct, done = 0.0, 0, 0
     blocks, _, measures = graph.attention.shape.as_list()
     attention = [np.zeros([blocks, 0, measures])]   # a share may be empty
-    for images, labels, valid in batches.test_batches(
-            data.test_images[share], data.test_labels[share], batch_size):
+    for images, labels, valid in tasks.of(config).test_batches(
+            config, data, config.part_size(), platform.rank, platform.size):
         if not go_on(done * platform.size):
             return None
         losses, predictions, measured = session.run(
@@ -62,6 +65,10 @@ def evaluate(session, graph, data, batch_size, platform, go_on):
     if platform.size > 1:
         loss_sum, correct, done = session.run(
             graph.sums, {graph.addends: [loss_sum, correct, done]})
-    return TestResult(float(loss_sum / done), int(correct), int(done),
+    if not done:
+        raise UserError("--test_url has nothing that can be read. See the "
+                        "warnings above.")
+    return TestResult(float(loss_sum / done), int(correct),
+                      len(data.test_labels), int(done),
                       time.monotonic() - began,
                       np.concatenate(attention, 1)[:, :health.SAMPLES])

@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-import math
 
 import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health, tasks
 from nonlocal_tf.layers import variable, warm_up_momentum
+from nonlocal_tf.training import optimizer
 from nonlocal_tf.training.gradients import by_matrix_product
 
 tf1 = tf.compat.v1
@@ -36,7 +36,8 @@ class TrainGraph:
       step: variable, int64 scalar: steps done.
       accumulate: operation: a part's gradients and sums are kept; batch
         norm's statistics move.
-      train_op: one step of Adam, of batch norm's statistics and of `step`.
+      train_op: one step of the optimizer, of batch norm's statistics and of
+        `step`.
       totals: float32 [4], over all processes: mean cross entropy of the step
         in training mode, images classified right, and the sums of `wishes`.
       wishes: placeholder, float32 [2], 0 where it is not fed: whether this
@@ -53,7 +54,7 @@ class TrainGraph:
       weights_norm: float32 scalar, not finite if any weight is not.
       initialize, prepare: operations: first values of every variable; of
         those that no checkpoint holds.
-      saver: of every variable, Adam's included.
+      saver: of every variable, the optimizer's included.
     """
 
     def __init__(self, config, total_steps, platform):
@@ -66,8 +67,9 @@ class TrainGraph:
         self.step = variable(
             tf.zeros([], tf.int64), "global_step", trainable=False)
         self.network = tasks.make_network(
-            config, self._momentum(), platform.device)
-        self._kept = []
+            config, self._momentum(), platform.device,
+            lambda: self._seed(config, platform))
+        self._kept, self._part = [], None
         self._build_training(config, total_steps, platform)
         self._build_test()
         self._build_agreement(platform)
@@ -80,9 +82,24 @@ class TrainGraph:
 
     def feeds(self, images, labels):
         """Of a step, B images and labels: one dict for each part."""
-        return [{self.images: part, self.labels: part_labels}
-                for part, part_labels in zip(np.split(images, self.parts),
-                                             np.split(labels, self.parts))]
+        feeds = [{self.images: part, self.labels: part_labels}
+                 for part, part_labels in zip(np.split(images, self.parts),
+                                              np.split(labels, self.parts))]
+        if self._part is not None:
+            for index, feed in enumerate(feeds):
+                feed[self._part] = index
+        return feeds
+
+    def _seed(self, config, platform):
+        """Of dropout: int64 [2], of the part of the step of the process.
+
+        Made when it is first used; see `_momentum`.
+        """
+        self._part = tf1.placeholder_with_default(
+            tf.zeros([], tf.int64), [], "part")
+        index = self.step.read_value() * self.parts + self._part
+        return tf.stack([tf.constant(config.seed, tf.int64),
+                         index * platform.size + platform.rank])
 
     def _momentum(self):
         """Of batch norm; in parts it moves as far in a step as in one.
@@ -98,10 +115,11 @@ class TrainGraph:
 
     def _build_training(self, config, total_steps, platform):
         loss, correct = self._build_tower(config, platform)
-        optimizer = platform.wrap_optimizer(tf1.train.AdamOptimizer(
-            learning_rate(config, self.step, total_steps)))
-        pairs = optimizer.compute_gradients(
+        wrapped = platform.wrap_optimizer(optimizer.make(
+            config, optimizer.learning_rate(config, self.step, total_steps)))
+        pairs = wrapped.compute_gradients(
             loss, self.network.trainable_variables)
+        variables = [variable for _, variable in pairs]
         values = [gradient for gradient, _ in pairs] + [loss, correct]
         updates = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
         self.accumulate = tf.no_op()
@@ -113,8 +131,10 @@ class TrainGraph:
             [[loss / platform.size, correct], self.wishes], 0))
         with tf.control_dependencies(updates):
             # A list: the adapter's loss scale walks over it twice.
-            applied = optimizer.apply_gradients(list(zip(
-                gradients, [variable for _, variable in pairs])))
+            applied = wrapped.apply_gradients(list(zip(
+                optimizer.adjusted(config, gradients, variables, {
+                    each.op.name for each in self.network.dense.variables}),
+                variables)))
         # A step that a loss scale skips is one nevertheless: the next has
         # other images. `totals` is read before what was kept is cleared.
         done = [applied, self.totals] if self._kept else [applied]
@@ -129,7 +149,7 @@ class TrainGraph:
         fast = platform.device == "CPU" and not config.plain
         with by_matrix_product() if fast else contextlib.nullcontext():
             logits = self.network(self.images, is_training=True)
-        return tf.reduce_mean(_cross_entropy(logits, self.labels)), (
+        return mean_loss(logits, self.labels, config.label_smoothing), (
             tf.reduce_sum(tf.cast(
                 tf.equal(_classes(logits), self.labels), tf.float32)))
 
@@ -184,13 +204,14 @@ class TrainGraph:
         return tf.group(*map(tf1.assign, statistics, means))
 
 
-def learning_rate(config, step, total_steps):
-    """Rate of the step after `step` ones: constant or a falling half cosine."""
-    if config.lr_schedule == "constant":
-        return config.learning_rate
-    share = tf.cast(step, tf.float32) / float(total_steps)
-    return config.learning_rate * 0.5 * (
-        1.0 + tf.cos(math.pi * tf.minimum(share, 1.0)))
+def mean_loss(logits, labels, smoothing=0.0):
+    """Mean cross entropy; a share of each label is all classes' alike."""
+    loss = tf.reduce_mean(_cross_entropy(logits, labels))
+    if not smoothing:
+        return loss
+    even = tf.reduce_mean(tf.reduce_logsumexp(logits, 1)
+                          - tf.reduce_mean(logits, 1))
+    return (1.0 - smoothing) * loss + smoothing * even
 
 
 def _cross_entropy(logits, labels):

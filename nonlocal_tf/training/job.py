@@ -9,7 +9,7 @@ import time
 from nonlocal_tf import command, storage
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import npu_options, ranks
-from nonlocal_tf.training import mirror
+from nonlocal_tf.training import mirror, remote_videos
 from nonlocal_tf.training.console import Log
 
 
@@ -38,10 +38,14 @@ class Job:
         else:
             _check_alone(os.environ)
         self.data_url, self.train_url = config.data_folder(), config.train_url
+        self.given = config
         local = {name: mirror.copy_folder(cache, name, url)
                  for name, url in (("data_url", self.data_url),
-                                   ("train_url", self.train_url))
+                                   ("train_url", self.train_url),
+                                   ("init", config.init))
                  if storage.is_remote(url)}
+        if config.network != "digits":
+            local.update(remote_videos.local_settings(config, cache))
         self.config = dataclasses.replace(config, **local)
         self.results = None
         if "train_url" in local and self.rank == 0:
@@ -82,7 +86,11 @@ class Job:
                     else self.config.train_url))
         if self.results:
             self.results.fetch()
-        if storage.is_remote(self.data_url):
+        if storage.is_remote(self.given.init):
+            mirror.fetch_checkpoint(self.given.init, self.config.init)
+        if self.config.network != "digits":
+            remote_videos.fetch(self.given, self.config)
+        elif storage.is_remote(self.data_url):
             mirror.fetch_data(self.data_url, self.config.data_url,
                               required=self.config.dataset != "digits")
         from nonlocal_tf.training.loop import train  # imports TensorFlow

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from nonlocal_tf import health, storage, tasks
 from nonlocal_tf.architecture import block_names
-from nonlocal_tf.data import batches, datasets
-from nonlocal_tf.training import messages, plan, start
+from nonlocal_tf.data import batches
+from nonlocal_tf.training import initial, messages, plan, start
 from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
@@ -80,7 +80,7 @@ class _Run:
 
     def __init__(self, config, data, platform, report, saved, output):
         self.config = config
-        self.data = data
+        self.task, self.data = tasks.of(config), data
         self.platform = platform
         self.report = report
         self.saved, self.output = saved, output
@@ -90,7 +90,7 @@ class _Run:
         self.last_step = min(
             self.total_steps, config.max_steps or self.total_steps)
         self.fixed = dict(config.fixed_settings(), ranks=platform.size,
-                          data=datasets.fingerprint(data))
+                          data=self.task.fingerprint(data))
         self.folder = CheckpointFolder(
             os.path.join(config.train_url, "Model"), platform.rank == 0)
         self.step = 0
@@ -114,7 +114,8 @@ class _Run:
         with tf1.Session(config=self.platform.session_config()) as session:
             self.session = session
             self.step, self.progress = start.begin(
-                begins, session, self.graph, self.platform, self.folder)
+                begins, session, self.graph, self.platform, self.folder,
+                self._first_weights)
             if self._is_done():
                 return self._nothing_to_do()
             self._introduce(begins.note, memory)
@@ -122,6 +123,11 @@ class _Run:
                 with Interrupt() as self.interrupt:
                     self._run_epochs()
         return self._finish()
+
+    def _first_weights(self):
+        if self.config.init:
+            initial.load(self.session, self.graph.network, self.config,
+                         self.data.class_names, self.report)
 
     def _is_done(self):
         return self.step >= self.last_step and (
@@ -165,9 +171,8 @@ class _Run:
             self._train_epoch()
             if self.progress.steps == self.epoch_steps:
                 tested = evaluate(
-                    self.session, self.graph, self.data,
-                    self.config.part_size(), self.platform,
-                    self._go_on_testing)
+                    self.session, self.graph, self.config, self.data,
+                    self.platform, self._go_on_testing)
                 if tested:
                     self._end_epoch(tested)
             elif self.step >= self.last_step:           # by --max_steps
@@ -178,21 +183,22 @@ class _Run:
 
     def _train_epoch(self):
         """Steps to the end of the epoch, to the last step or to a signal."""
-        config, progress = self.config, self.progress
-        for images, labels in batches.train_batches(
-                self.data.train_images, self.data.train_labels,
-                config.batch_size, config.seed, progress.epoch,
-                progress.steps, self.platform.rank, self.platform.size,
-                config.augment):
-            if self.step >= self.last_step or self._stops():
-                return
-            self._train_step(images, labels)
-            if self.step < self.last_step and (
-                    self.agreed_to_save if self.platform.size > 1
-                    else self._is_save_due()):
-                self._save()
+        began = time.monotonic()
+        with contextlib.closing(self.task.train_batches(
+                self.config, self.data, self.progress.epoch,
+                self.progress.steps, self.platform.rank,
+                self.platform.size)) as made:
+            for images, labels in made:
+                if self.step >= self.last_step or self._stops():
+                    return
+                self._train_step(images, labels, time.monotonic() - began)
+                if self.step < self.last_step and (
+                        self.agreed_to_save if self.platform.size > 1
+                        else self._is_save_due()):
+                    self._save()
+                began = time.monotonic()
 
-    def _train_step(self, images, labels):
+    def _train_step(self, images, labels, waited):
         began = time.monotonic()
         graph, progress = self.graph, self.progress
         *earlier, last = graph.feeds(images, labels)
@@ -210,7 +216,7 @@ class _Run:
         seconds = time.monotonic() - began
         self.step += 1
         progress.add(loss, int(correct), len(labels) * self.platform.size,
-                     seconds, timed=not self.first_step)
+                     seconds, timed=not self.first_step, waited=waited)
         if self.first_step:
             self.first_step = False
             self.report.lines([messages.first_step(
@@ -229,9 +235,9 @@ class _Run:
                 "images_per_second": self.progress.images_per_second()})
 
     def _go_on_testing(self, done):
-        self.report.progress("epoch {}/{}  test image {}/{}".format(
+        self.report.progress("epoch {}/{}  tested {} of {} {}".format(
             self.progress.epoch, self.config.epoch, done,
-            len(self.data.test_labels)))
+            len(self.data.test_labels), self.task.UNIT))
         return not self._stops()
 
     def _end_epoch(self, tested):
@@ -245,7 +251,8 @@ class _Run:
             test_images=tested.images, test_accuracy=accuracy,
             test_seconds=tested.seconds)
         self.report.line(messages.tested(
-            tested, self.progress.images_per_second()))
+            tested, self.progress.images_per_second(), self.task.UNIT))
+        self.report.lines(messages.waiting(self.progress, self.config))
         self.report.lines(health.warnings(
             self.attention, self.config.instantiation, self.config.block))
         self.progress = Progress(
@@ -291,6 +298,7 @@ class _Run:
         self.report.lines(health.table(
             self.attention, min(health.SAMPLES, len(self.data.test_labels)),
             self.config.instantiation))
+        self.report.lines(self.task.remarks(self.config, self.data))
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 

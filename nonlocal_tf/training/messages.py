@@ -2,35 +2,54 @@
 
 import tensorflow as tf
 
-from nonlocal_tf import storage
+from nonlocal_tf import storage, tasks
 from nonlocal_tf.architecture import format_placement
 from nonlocal_tf.errors import UserError
 
 GIB = 2.0 ** 30
+_WAITING = 0.1                  # share of the time, beyond which to say so
+_MAY_CHANGE = ("epoch", "learning_rate", "lr_schedule", "lr_steps",
+               "warmup_epochs", "weight_decay", "clip_norm", "dropout",
+               "label_smoothing", "recipe", "micro_batch", "plain",
+               "affinity_mb", "threads")
 
 
 def introduction(config, parameters, platform, data, epoch_steps):
-    """The first lines: network, size and device; data and steps."""
-    return [
-        "ResNet-{} with non-local blocks after {}: {:,} parameters; {} "
-        "pixels; TensorFlow {} on {}".format(
-            config.resnet_size, format_placement(config.placement()),
-            parameters, config.image_size, tf.__version__,
+    """The first lines: network, size and device; data and steps; recipe."""
+    task = tasks.of(config)
+    lines = [
+        "{} with non-local blocks after {}: {:,} parameters; {}; TensorFlow "
+        "{} on {}".format(
+            task.title(config), format_placement(config.placement()),
+            parameters, task.size(config), tf.__version__,
             platform.describe()),
-        "{}: {:,} training and {:,} test images in {}; epochs: {}, each "
-        "{} steps of {} images".format(
-            config.dataset, len(data.train_labels), len(data.test_labels),
-            config.data_folder(), config.epoch, epoch_steps,
-            config.batch_size) + (
+        "{}: {:,} training and {:,} test {} in {}; epochs: {}, each "
+        "{} steps of {} {}".format(
+            task.name(config), len(data.train_labels), len(data.test_labels),
+            task.UNIT, task.source(config), config.epoch, epoch_steps,
+            config.batch_size, task.UNIT) + (
                 " in each of {} processes".format(platform.size)
                 if platform.size > 1 else "")]
+    if config.recipe:
+        row = config.training()
+        lines.append(
+            "Recipe {}: {}, rate {:.4g} (published: {:g} for {} clips), {}{}; "
+            "weight decay {:g} of {}, gradients' norm up to {}, dropout {:g}"
+            .format(config.recipe, config.optimizer, config.learning_rate,
+                    row.learning_rate, row.batch_size, config.lr_schedule,
+                    " at " + config.lr_steps
+                    if config.lr_schedule == "step" else "",
+                    config.weight_decay, " and ".join(row.decays),
+                    config.clip_norm or "any", config.dropout))
+    return lines
 
 
 def estimate(config, memory, free, epoch_seconds, seconds):
     """What the run is thought to need: bytes if known, and seconds."""
     size, parts = config.part_size(), ""
     if size < config.batch_size:
-        parts = ", {} of {} images at a time".format(size, config.batch_size)
+        parts = ", {} of {} {} at a time".format(
+            size, config.batch_size, tasks.of(config).UNIT)
     bytes_ = memory and "{:.1f} GiB of memory{} ({:.1f} GiB free); ".format(
         memory / GIB, parts, free / GIB)
     return "Estimate: {}{} an epoch, {} in all".format(
@@ -48,8 +67,7 @@ def going_on(prefix, epoch, now, before):
     """After a resume; `now` and `before` are the settings of both runs."""
     changed = ["{} {} (was {})".format(name, value, before[name])
                for name, value in sorted(now.items())
-               if name in ("epoch", "learning_rate", "lr_schedule",
-                           "micro_batch", "plain", "affinity_mb", "threads")
+               if name in _MAY_CHANGE
                and before.get(name, value) != value
                and (name, value) != ("affinity_mb", -1)]    # the default
     return "Going on from {}, epoch {}{}".format(
@@ -67,18 +85,33 @@ def nothing_to_do(prefix, step, last_step, accuracy):
 def step(progress, config, epoch_steps, steps_left, ranks, loss):
     """Where the run is within its epoch."""
     rate = progress.images_per_second()
-    return "epoch {}/{}  step {}/{}  loss {:.4f}{}".format(
+    waits = progress.waiting()
+    return "epoch {}/{}  step {}/{}  loss {:.4f}{}{}".format(
         progress.epoch, config.epoch, progress.steps, epoch_steps, loss,
-        rate and "  {} left  {:.1f} images/s".format(
+        rate and "  {} left  {:.1f} {}/s".format(
             duration(steps_left * config.batch_size * ranks / rate),
-            rate) or "")
+            rate, tasks.of(config).UNIT) or "",
+        "  {:.0%} waiting for data".format(waits) if waits >= 0.01 else "")
 
 
-def tested(result, rate):
+def tested(result, rate, unit):
     """The line below an epoch's."""
-    return "  test accuracy {:.2%} ({} of {} unseen images){}".format(
-        result.accuracy(), result.correct, result.images,
-        rate and "; trained at {:.1f} images/second".format(rate) or "")
+    missing = result.images - result.read
+    return "  test accuracy {:.2%} ({} of {} unseen {}{}){}".format(
+        result.accuracy(), result.correct, result.images, unit,
+        "; {} cannot be read and count as wrong".format(missing)
+        if missing else "",
+        rate and "; trained at {:.1f} {}/second".format(rate, unit) or "")
+
+
+def waiting(progress, config):
+    """Lines of advice where an epoch waited long for its data."""
+    if progress.waiting() < _WAITING:
+        return []
+    return ["  {:.0%} of the epoch's time went into waiting for data ({} "
+            "threads decode). Give more --workers if there are more cores, or "
+            "videos of a smaller size.".format(
+                progress.waiting(), config.decoders())]
 
 
 def ending(step_number, total_steps, progress, epoch, by_signal):

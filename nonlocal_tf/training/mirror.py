@@ -120,6 +120,26 @@ def _check_sizes(cloud, url, folder, names):
                     remote.join(url, name), there, path, here))
 
 
+def fetch_checkpoint(url, folder):
+    """Copies the newest checkpoint of a remote run, as a run's, for --init.
+
+    Raises:
+      UserError: there is none.
+    """
+    models = remote.join(url, "Model/")
+    cloud, target = remote.cloud(), os.path.join(folder, "Model")
+    storage.make_folder(target, "--cache_dir")
+    with remote.reaching(url):
+        steps = steps_among(_names(cloud, models))
+        if not steps:
+            raise UserError("--init must be the folder of a run with a "
+                            "checkpoint in Model/; {} has none.".format(url))
+        names = [name_of(steps[-1]) + end for end in ENDINGS]
+        cloud.copy_parallel(
+            models, target, file_list=names, is_processing=False)
+        _check_sizes(cloud, models, target, names)
+
+
 class Results:
     """The results of a run, pushed to a remote folder.
 

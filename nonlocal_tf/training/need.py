@@ -11,7 +11,7 @@ from nonlocal_tf.architecture import (
     linear_is_cheaper,
     taps,
 )
-from nonlocal_tf.protocols import has_out_bias, trunk
+from nonlocal_tf.protocols import CLASSES, has_out_bias, trunk
 
 TRAINING = 3            # forward, gradients of inputs, gradients of weights
 _MIB = 2 ** 20
@@ -102,8 +102,9 @@ def _of_clips(config, part_size):
         if stage == "res2" and row.pool2:
             frames //= 2
             yield Layer("pool2", channels * frames * side ** 2, 0, 0, 0)
-    yield Layer("dense", channels, channels, 2 * channels * config.classes,
-                (channels + 1) * config.classes)
+    classes = config.classes or CLASSES
+    yield Layer("dense", channels, channels, 2 * channels * classes,
+                (channels + 1) * classes)
 
 
 def _post_activation(name, frames, side, channels, width, stride, first, taps,

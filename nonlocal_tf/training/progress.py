@@ -16,10 +16,12 @@ class Progress:
     seconds: float = 0.0                # in steps
     timed_images: int = 0               # without each process's first step
     timed_seconds: float = 0.0
+    waited: float = 0.0                 # seconds for data, between steps
     test_accuracy: Optional[float] = None       # after the epoch before
 
-    def add(self, loss, correct, images, seconds, timed):
+    def add(self, loss, correct, images, seconds, timed, waited=0.0):
         """Counts a step; `timed`: it was not the first of its process."""
+        self.waited += waited
         self.steps += 1
         self.images += images
         self.loss_sum += loss
@@ -35,6 +37,10 @@ class Progress:
             return None
         return self.timed_images / self.timed_seconds
 
+    def waiting(self):
+        """Share of the time that went into waiting for data, 0 to 1."""
+        return self.waited / max(self.waited + self.seconds, 1e-9)
+
     def _steps_per_second(self):
         """Over the timed steps; over all where only the first was made."""
         rate = self.images_per_second() or self.images / self.seconds
@@ -48,6 +54,7 @@ class Progress:
             "train_loss": self.loss_sum / self.steps,
             "train_accuracy": self.correct / self.images,
             "epoch_seconds": self.seconds,
+            "data_seconds": self.waited,
             "images_per_second": self.images_per_second(),
             "steps_per_second": self._steps_per_second(),
         }

@@ -42,10 +42,11 @@ def find(config, folder, fixed, platform, report):
     return Start(note["step"], Progress(**note["progress"]), note)
 
 
-def begin(start, session, graph, platform, folder):
+def begin(start, session, graph, platform, folder, first):
     """Gives every variable its value; returns step and `Progress`.
 
-    Of several processes each takes both from rank 0.
+    Of several processes each takes both from rank 0, where alone `first` is
+    called: it gives some variables other first values.
 
     Raises:
       UserError: the checkpoint cannot be read, or rank 0 cannot start.
@@ -53,13 +54,15 @@ def begin(start, session, graph, platform, folder):
     if graph.parts > 1:
         session.run(graph.prepare)
     failure = start.failure
-    if start.note:
-        try:
+    try:
+        if start.note:
             folder.restore(session, graph.saver, start.step)
-        except UserError as error:
-            failure = error
-    else:
-        session.run(graph.initialize)
+        else:
+            session.run(graph.initialize)
+            if platform.rank == 0:
+                first()
+    except UserError as error:
+        failure = failure or error
     if platform.size == 1:
         if failure:
             raise failure

@@ -33,7 +33,7 @@ def each_view(path, protocol, views, video=None):
       UserError: with the first: see `decode.frames`, `crops.test_crops`.
     """
     video = video or inspect(path)
-    width, height = _size(protocol, video)
+    width, height = _size(protocol, views, video)
     crops = test_crops(views, width, height)
     clips = test_indices(views, video.count)
     wanted = np.unique(clips)
@@ -49,7 +49,8 @@ def test_views(path, protocol, views, video=None):
     return np.stack(list(each_view(path, protocol, views, video)))
 
 
-def train_clip(path, protocol, trunk, size, seed, epoch, index, video=None):
+def train_clip(path, protocol, trunk, size, seed, epoch, index, video=None,
+               flip=True):
     """A training clip, a function of (seed, epoch, index) and the file.
 
     Frames, short side, crop and mirroring are the same for its whole length.
@@ -58,6 +59,7 @@ def train_clip(path, protocol, trunk, size, seed, epoch, index, video=None):
       path, protocol, video: see `each_view`.
       trunk: `protocols.Trunk`.
       size: S.
+      flip: whether half of the clips are mirrored.
       seed, epoch, index: each 0 to 2**32 - 1; index within the training set.
     Returns:
       uint8 [T, S, S, 3].
@@ -73,7 +75,7 @@ def train_clip(path, protocol, trunk, size, seed, epoch, index, video=None):
         random.randint(rule.short_sides[0], rule.short_sides[1] + 1),
         protocol.size_rule)
     x, y, w, h = train_crop(rule, size, width, height, random)
-    mirrored = random.randint(2)
+    mirrored = random.randint(2) and flip
 
     def change(image):
         image = resize(image, width, height, protocol.interpolation)
@@ -85,7 +87,7 @@ def train_clip(path, protocol, trunk, size, seed, epoch, index, video=None):
 
 def explain(protocol, views, video):
     """What `each_view` does to a video, in words, a line for each step."""
-    width, height = _size(protocol, video)
+    width, height = _size(protocol, views, video)
     crops = test_crops(views, width, height)
     clips = test_indices(views, video.count)
     lines = ["decoded by {}: {}".format(decoder(), video),
@@ -120,8 +122,8 @@ def cut(clip, crop, size):
     return clip[..., ::-1, :] if mirrored else clip
 
 
-def _size(protocol, video):
-    return resized_size(video.width, video.height, protocol.short_side,
+def _size(protocol, views, video):
+    return resized_size(video.width, video.height, views.short_side,
                         protocol.size_rule)
 
 

@@ -1,0 +1,203 @@
+"""Videos of a list to batches of clips, made in threads ahead of the step."""
+
+import dataclasses
+import threading
+import zlib
+
+import numpy as np
+from absl import logging
+
+from nonlocal_tf.data import batches, class_names
+from nonlocal_tf.data.ahead import ahead
+from nonlocal_tf.data.video import lists, moving_digits, views
+from nonlocal_tf.data.video.decode import Counts
+from nonlocal_tf.data.video.opencv import opencv
+from nonlocal_tf.errors import UserError, bad
+from nonlocal_tf.protocols import PROTOCOLS, one_view, sampling
+
+_AHEAD = 2                              # batches
+_BAD_SHARE = 0.1                        # of the training videos, at most
+
+
+class Videos:
+    """Lists of training and test videos, and what reading them has shown.
+
+    train_labels, test_labels: int32 [N]. class_names: by label, or ().
+    unreadable: path -> why, of those that were come across.
+    """
+
+    def __init__(self, train, test):
+        self.train, self.test = train, test
+        self.train_labels, self.test_labels = train.labels, test.labels
+        self.class_names = train.class_names
+        self.counts = Counts()
+        self.unreadable = {}
+        self._lock = threading.Lock()
+
+    def note(self, path, error):
+        """A video that cannot be read."""
+        with self._lock:
+            if path not in self.unreadable:
+                self.unreadable[path] = str(error)
+                logging.warning("Left out: %s", error)
+
+
+def load(config):
+    """The `Videos` of a `TrainConfig`.
+
+    Raises:
+      UserError: a list is missing or wrong, or there is no OpenCV.
+    """
+    opencv().setNumThreads(1)           # clips are made in threads already
+    train, test, root = config.data_url, config.test_url, config.video_root
+    names = class_names.named(config.class_names) if (
+        config.class_names) else ()
+    if config.dataset == "moving_digits":
+        train, test = moving_digits.make(config.data_folder())
+        root, names = "", tuple(moving_digits.DIRECTIONS)
+    for name, value in (("data_url", train), ("test_url", test)):
+        if not value:
+            raise bad(name, "a list of {} videos, or a folder with a folder "
+                      "for each class (--dataset moving_digits needs none)"
+                      .format("test" if name == "test_url" else "training"),
+                      "none")
+    train = lists.read(train, root, names, config.classes)
+    test = lists.read(test, root, train.class_names or names, config.classes)
+    for found in (train, test):
+        for remark in found.remarks:
+            logging.info(remark)
+    return Videos(train, test)
+
+
+def settled(config, data):
+    """With the number of classes."""
+    highest = int(max(data.train_labels.max(), data.test_labels.max()))
+    classes = config.classes or len(data.class_names) or highest + 1
+    if min(data.train_labels.min(), data.test_labels.min()) < 0:
+        raise UserError("Each video needs a label; some in --data_url or "
+                        "--test_url have none. Add them: PATH LABEL.")
+    if highest >= classes:
+        raise bad("classes", "{} or more, as the labels are 0 to {}".format(
+            highest + 1, highest), classes)
+    return dataclasses.replace(config, classes=max(classes, 2))
+
+
+def fingerprint(data):
+    """CRC-32 of the training list's order, names and labels, as hex digits.
+
+    Of names without folders: a list may be moved with its videos.
+    """
+    text = "\n".join("{} {}".format(path.rpartition("/")[2], label)
+                     for path, label in zip(data.train.paths,
+                                            data.train_labels))
+    return "{:08x}".format(zlib.crc32(text.encode("utf-8")) & 0xffffffff)
+
+
+def train_batches(config, data, epoch, start, rank, ranks):
+    """Yields the batches of an epoch; see `data.batches.train_batches`.
+
+    Clips are made in threads, up to two batches before they are wanted; each
+    is a function of (seed, epoch, index of the video). A video that cannot be
+    read is replaced by the next in the epoch's order.
+
+    Yields:
+      uint8 [B, T, S, S, 3], int32 [B].
+    Raises:
+      UserError: more than a tenth of the videos cannot be read.
+    """
+    labels, paths = data.train_labels, data.train.paths
+    order = batches.epoch_order(config.seed, epoch, len(labels))
+    steps = batches.steps_per_epoch(len(labels), config.batch_size, ranks)
+    protocol, row = PROTOCOLS[config.protocol], sampling(config)
+
+    def make(place):
+        for index in np.roll(order, -place):
+            path = paths[index]
+            if path in data.unreadable:
+                continue
+            try:
+                return views.train_clip(
+                    path, protocol, row, config.image_size, config.seed,
+                    epoch, index, data.counts.video(path), config.flip), (
+                        labels[index])
+            except UserError as error:
+                data.note(path, error)
+                _check_share(data)
+        raise UserError("No training video can be read.")
+
+    size = config.batch_size
+    places = [place for step in range(start, steps)
+              for place in range((step * ranks + rank) * size,
+                                 (step * ranks + rank + 1) * size)]
+    yield from _stacked(_made(make, places, config), size)
+    data.counts.save()
+
+
+def test_batches(config, data, batch_size, rank, ranks):
+    """Yields the middle clip of each test video; those unreadable are noted.
+
+    Yields:
+      uint8 [B, T, S, S, 3], int32 [B], valid: those behind it are zeros.
+    """
+    protocol = PROTOCOLS[config.protocol]
+    view = one_view(sampling(config), config.image_size)
+
+    def make(index):
+        path = data.test.paths[index]
+        try:
+            return views.test_views(path, protocol, view, data.counts.video(
+                path))[0], data.test_labels[index]
+        except UserError as error:
+            data.note(path, error)
+
+    made = filter(None, _made(
+        make, range(rank, len(data.test_labels), ranks), config))
+    for clips, labels in _stacked(made, batch_size):
+        valid = len(labels)
+        yield (batches.padded(clips, batch_size),
+               batches.padded(labels, batch_size), valid)
+    data.counts.save()
+
+
+def remarks(config, data):
+    """Lines at the end of a run: what could not be read."""
+    found = sorted(data.unreadable)
+    if not found:
+        return []
+    train = set(data.train.paths)
+    return ["{} videos could not be read, {} of {} for training (others took "
+            "their places) and {} of {} for the test (counted as wrong):"
+            .format(len(found), len(train.intersection(found)), len(train),
+                    len(set(found).intersection(data.test.paths)),
+                    len(data.test_labels))] + [
+        "  " + data.unreadable[path] for path in found[:10]] + (
+            ["  and {} more: python -m nonlocal_tf.check_videos {}".format(
+                len(found) - 10, config.data_url)] if found[10:] else [])
+
+
+def _made(make, items, config):
+    """`ahead`, with the config's threads."""
+    return ahead(make, items, config.decoders(), _AHEAD * config.batch_size)
+
+
+def _stacked(made, size):
+    """Pairs to batches of `size` of them; the last may have fewer."""
+    clips, labels = [], []
+    for clip, label in made:
+        clips.append(clip)
+        labels.append(label)
+        if len(labels) == size:
+            yield np.stack(clips), np.array(labels, np.int32)
+            clips, labels = [], []
+    if labels:
+        yield np.stack(clips), np.array(labels, np.int32)
+
+
+def _check_share(data):
+    bad_ones = set(data.unreadable).intersection(data.train.paths)
+    if len(bad_ones) > _BAD_SHARE * len(data.train.paths):
+        raise UserError(
+            "{} of {} training videos could not be read so far, and one in "
+            "ten may not: {} Look at them: python -m nonlocal_tf.check_videos "
+            "LIST".format(len(bad_ones), len(data.train.paths),
+                          data.unreadable[min(bad_ones)]))

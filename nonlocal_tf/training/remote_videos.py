@@ -1,0 +1,124 @@
+"""Lists in OBS and the videos that they name, copied here for a job."""
+
+import fcntl
+import os
+import time
+
+from nonlocal_tf import remote, storage
+from nonlocal_tf.command import say
+from nonlocal_tf.data.ahead import ahead
+from nonlocal_tf.data.video import formats
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.mirror import copy_folder
+
+_THREADS = 16
+_SAY_SECONDS = 10.0
+_BESIDE = "classInd.txt"                # UCF-101's lists want it
+
+
+def local_settings(config, cache):
+    """Setting -> local path, of what is remote of a config's videos.
+
+    Videos lie beside their list, or below the copy of --video_root.
+    """
+    local = {}
+    for name in ("data_url", "test_url"):
+        url = getattr(config, name)
+        if storage.is_remote(url):
+            parent, _, file = url.rstrip("/").rpartition("/")
+            local[name] = os.path.join(
+                copy_folder(cache, "lists", parent), file)
+    if storage.is_remote(config.video_root):
+        local["video_root"] = copy_folder(cache, "videos", config.video_root)
+    return local
+
+
+def fetch(remotely, locally):
+    """Copies lists, and the videos that they name and that are not here.
+
+    A video that is not there either is left to the training, which counts it.
+    Several processes of one machine may call this at once: the first copies.
+
+    Args:
+      remotely, locally: a `TrainConfig` as it was given, and with
+        `local_settings`.
+    Raises:
+      UserError: something cannot be read, or is no list.
+    """
+    for name in ("data_url", "test_url"):
+        url, path = getattr(remotely, name), getattr(locally, name)
+        root = remotely.video_root
+        if not storage.is_remote(url):
+            if storage.is_remote(root) and url:
+                _fetch_videos(path, root, locally.video_root)
+            continue
+        folder = os.path.dirname(path)
+        storage.make_folder(folder, "--cache_dir")
+        with remote.reaching(url):
+            _fetch_list(url, path)
+        if not root:
+            _fetch_videos(path, url.rpartition("/")[0], folder)
+        elif storage.is_remote(root):
+            _fetch_videos(path, root, locally.video_root)
+
+
+def _fetch_list(url, path):
+    cloud, (parent, _, _) = remote.cloud(), url.rpartition("/")
+    if not cloud.exists(url) or cloud.is_directory(url):
+        raise UserError(
+            "{} must be a list of videos, which a job copies with what it "
+            "names; {}. Upload one, a line PATH LABEL a video.".format(
+                url, "it is a folder" if cloud.exists(url) else
+                "it is not there"))
+    cloud.copy(url, path)
+    beside = remote.join(parent, _BESIDE)
+    if cloud.exists(beside):
+        cloud.copy(beside, os.path.join(os.path.dirname(path), _BESIDE))
+
+
+def _fetch_videos(path, url, folder):
+    """What the list at `path` names, from `url` to `folder`."""
+    names = [name for name in formats.read(path, folder).paths
+             if not os.path.isabs(name)]
+    outside = [name for name in names
+               if os.path.normpath(name).startswith("..")]
+    if outside:
+        raise UserError("{!r} must name videos below {}; {!r} is not."
+                        .format(path, url, outside[0]))
+    storage.make_folder(folder, "--cache_dir")
+    with open(os.path.join(folder, ".lock"), "a") as lock, (
+            remote.reaching(url)):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = [name for name in dict.fromkeys(names)
+                  if not os.path.exists(os.path.join(folder, name))]
+        if wanted:
+            say("Copying {} of {} videos from {} to {}".format(
+                len(wanted), len(names), url, folder))
+            missing = _copy_all(wanted, url, folder)
+            if missing:
+                say("{} of them are not there, such as {}".format(
+                    len(missing), missing[0]))
+
+
+def _copy_all(names, url, folder):
+    """Copies files, each by rename; returns those that are not there."""
+    cloud, missing = remote.cloud(), []
+
+    def copy(name):
+        source, target = remote.join(url, name), os.path.join(folder, name)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            cloud.copy(source, target + storage.PARTIAL)
+        except Exception:               # moxing's have no common class
+            if cloud.exists(source):
+                raise
+            missing.append(name)
+            return
+        os.replace(target + storage.PARTIAL, target)
+
+    said = time.monotonic()
+    for done, _ in enumerate(ahead(copy, names, _THREADS, 4 * _THREADS), 1):
+        if time.monotonic() - said >= _SAY_SECONDS:
+            said = time.monotonic()
+            say("  {} of {}".format(done, len(names)))
+    return missing

@@ -1,0 +1,141 @@
+"""Networks of clips trained by the same loop as digits."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from support import (
+    checkpoint_bytes,
+    graph_session,
+    records,
+    set_values,
+    tf1,
+)
+from video_sets import write_set
+
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms.gpu import Platform
+from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.graph import TrainGraph
+from nonlocal_tf.training.loop import train
+
+pytest.importorskip("cv2")
+pytestmark = pytest.mark.usefixtures("shallow")
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("videos"))
+
+
+def run(lists, folder, **more):
+    """Result and output of a short run."""
+    stream = io.StringIO()
+    result = train(TrainConfig(**dict(dict(
+        network="tsm", data_url=lists[0], test_url=lists[1],
+        train_url=str(folder), image_size=32, base_width=4, non_local="res3:0",
+        batch_size=4, epoch=2, learning_rate=0.02, log_steps=1, seed=1),
+        **more)), stream)
+    return result, stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def unbroken(lists, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        from nonlocal_tf.architecture import DEPTHS
+        patch.setitem(DEPTHS, 50, (1, 1, 1, 1))
+        return (folder,) + run(lists, folder, micro_batch="2")
+
+
+def test_it_learns_and_says_what_it_does(unbroken):
+    folder, result, output = unbroken
+    assert result.step == 10 and result.exit_code == 0
+    assert "TSM of mmaction2-1.x, ResNet-50 with non-local blocks" in output
+    assert "22 training and 6 test clips" in output
+    assert "Recipe mmaction2: sgd, rate 0.02 (published: 0.02 for 128" in output
+    assert "unseen clips" in output
+    assert records(folder, "epoch")[1]["data_seconds"] > 0
+
+
+def test_a_run_in_pieces_equals_an_unbroken_one(lists, unbroken, tmp_path):
+    """Dropout, clips and momentum included, with other threads."""
+    run(lists, tmp_path, micro_batch="2", max_steps=3, workers=1)
+    result, output = run(lists, tmp_path, micro_batch="2", workers=3)
+    assert "Going on from" in output
+    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
+        unbroken[1].checkpoint)
+
+
+def test_dropout_is_another_in_each_step_and_part():
+    config = TrainConfig(network="tsm", image_size=32, base_width=4, classes=2,
+                         non_local="0", batch_size=4, micro_batch="2", seed=7)
+    clip = np.random.RandomState(0).randint(0, 256, (1, 8, 32, 32, 3))
+    with graph_session() as session:
+        graph = TrainGraph(config, 10, Platform(config))
+        session.run([graph.initialize, graph.prepare])
+        kernel = graph.network.dense.kernel
+        set_values(session, {kernel: np.random.RandomState(1).randn(
+            *kernel.shape.as_list())})
+
+        def losses(step):
+            session.run(graph.step.assign(step).op)
+            return [session.run(graph.totals, feed)[0] for feed in graph.feeds(
+                clip.repeat(4, 0), np.zeros(4))]
+
+        first, second, again = losses(0), losses(1), losses(0)
+    assert first == again
+    assert len(set(first + second)) == 4
+
+
+def values(prefix):
+    reader = tf1.train.load_checkpoint(prefix)
+    return {name: reader.get_tensor(name)
+            for name in reader.get_variable_to_shape_map()}
+
+
+@pytest.fixture(scope="module")
+def finished(unbroken):
+    return str(unbroken[0])
+
+
+def test_init_takes_all_but_classifier_and_blocks_that_are_new(
+        lists, finished, tmp_path):
+    """And the same command goes on from its own checkpoint then."""
+    more = {"init": finished, "classes": 5, "non_local": "res3:0;res4:0",
+            "learning_rate": 1e-9}
+    result, output = run(lists, tmp_path, max_steps=1, **more)
+    assert result.step == 1
+    line = next(line for line in output.split("\n") if "  new: " in line)
+    assert "dense/kernel" in line and "res4/non_local_0" in line
+    before, after = values(finished + "/Model/model.ckpt-10"), values(
+        result.checkpoint)
+    for name, value in after.items():
+        if name.endswith("kernel") and not ("dense" in name or "res4/non" in (
+                name)):
+            np.testing.assert_allclose(value, before[name], atol=1e-7)
+    assert after["video_resnet/dense/kernel"].shape == (128, 5)
+    result, output = run(lists, tmp_path, max_steps=2, **more)
+    assert "First weights" not in output and result.step == 2
+
+
+@pytest.mark.parametrize("more, text", [
+    ({"base_width": 8}, "tensors differ: .*--base_width 4"),
+    ({"init": "nowhere"}, "A checkpoint is three files"),
+])
+def test_init_of_another_network_is_refused(
+        lists, finished, tmp_path, more, text):
+    with pytest.raises(UserError, match=text):
+        run(lists, tmp_path, **dict({"init": finished}, **more))
+
+
+def test_unreadable_test_videos_count_as_wrong(lists, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(lists[0].rpartition("/")[0], str(copy))
+    (copy / "test 0.avi").write_text("")
+    _, output = run([str(copy / "train.txt"), str(copy / "test.txt")],
+                    tmp_path / "run", epoch=1)
+    assert "of 6 unseen clips; 1 cannot be read and count as wrong" in output
+    assert "1 of 6 for the test" in output
+    assert "it is empty" in output
