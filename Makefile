@@ -1,4 +1,5 @@
 # make demo    from nothing to a trained network, on digits without a download
+# make demo-video   the same of clips: digits that move in eight directions
 # make test    the fast tests, in the same environment
 # make rehearse-modelarts   a job from bucket to bucket, off the cloud
 # make lint, make clean
@@ -11,7 +12,7 @@ PIP = $(RUN) -m pip install -qq --disable-pip-version-check
 NEED = make needs Python 3.8 to 3.13
 HINT = Name another: make demo PYTHON=python3.11
 
-.PHONY: help demo test rehearse-modelarts lint clean
+.PHONY: help demo demo-video test rehearse-modelarts lint clean
 .SILENT:
 
 help:
@@ -29,6 +30,23 @@ demo: $(VENV)/.installed
 	echo "  $(RUN) train_gpu.py --image_size 56 --Epoch 4 --batchsize 64 --learning_rate 1e-3 --lr_schedule cosine"
 	echo "or a frozen graph for an Ascend NPU, of this network:"
 	echo "  $(RUN) freeze_pb.py --train_url demo/output"
+
+demo-video: $(VENV)/.installed-video
+	$(RUN) train_gpu.py --network tsm --block pre_norm_cosine \
+	    --dataset moving_digits --data_url demo/moving_digits \
+	    --train_url demo/output_video --image_size 56 --base_width 8 \
+	    --Epoch 12 --batchsize 32 --optimizer adam --learning_rate 2e-3 \
+	    --lr_schedule cosine
+	echo
+	$(RUN) -m nonlocal_tf.classify demo/moving_digits/test/up_left/005.avi \
+	    --train_url demo/output_video
+	echo
+	echo "Next: videos of your own, from weights of images or of another system:"
+	echo "  docs/video.md"
+	echo "or what the network says of all the test videos:"
+	echo "  $(RUN) -m nonlocal_tf.evaluate --train_url demo/output_video --data_url demo/moving_digits/test.txt"
+	echo "or a frozen graph for an Ascend NPU:"
+	echo "  $(RUN) freeze_pb.py --train_url demo/output_video"
 
 test: $(VENV)/.installed-test
 	$(RUN) -m pytest -n 2 --dist loadfile
@@ -52,7 +70,11 @@ $(VENV)/.installed: requirements.txt
 	$(PIP) -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-test: requirements/test.txt $(VENV)/.installed
+$(VENV)/.installed-video: requirements/video.txt $(VENV)/.installed
+	$(PIP) -r requirements/video.txt
+	touch $@
+
+$(VENV)/.installed-test: requirements/test.txt requirements/video.txt $(VENV)/.installed
 	$(PIP) -r requirements/test.txt
 	touch $@
 

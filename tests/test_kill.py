@@ -12,19 +12,37 @@ import sys
 import time
 
 import pytest
+import video_sets
 from support import ROOT, THIN, checkpoint_bytes, write_tiny_set
 
 KILLS = int(os.environ.get("KILLS", "8"))
-EPOCHS = 3 * KILLS                      # more than the kills leave time for
 
 
-def start(data, train_url):
+def start(arguments, train_url):
     return subprocess.Popen(
-        [sys.executable, "-u", "train_gpu.py", "--data_url", str(data),
-         "--train_url", str(train_url), "--Epoch", str(EPOCHS), "--seed", "3",
-         "--checkpoint_seconds", "0.3", "--learning_rate", "1e-3"] + THIN,
+        [sys.executable, "-u", "train_gpu.py", "--train_url", str(train_url),
+         "--seed", "3", "--checkpoint_seconds", "0.3", "--learning_rate",
+         "1e-3"] + arguments,
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         universal_newlines=True)
+
+
+def digits(folder):
+    """Arguments, kills, and the steps of more than these leave time for."""
+    write_tiny_set(folder, train=400, test=57)
+    return ["--data_url", str(folder), "--Epoch", str(3 * KILLS)] + THIN, (
+        KILLS, 3 * KILLS * 50)
+
+
+def videos(folder):
+    """The same, with dropout, SGD's momentum and parts of a batch."""
+    pytest.importorskip("cv2")
+    lists = video_sets.write_set(folder, train=80, test=9)
+    kills = KILLS // 4
+    return ["--network", "tsm", "--data_url", lists[0], "--test_url", lists[1],
+            "--image_size", "32", "--base_width", "4", "--non_local", "1",
+            "--batchsize", "8", "--micro_batch", "4", "--Epoch",
+            str(6 * kills)], (kills, 6 * kills * 10)
 
 
 def kill_somewhere(process, moments):
@@ -48,15 +66,16 @@ def timeless_records(train_url):
 
 
 @pytest.mark.slow
-def test_a_run_killed_some_times_equals_an_unbroken_one(tmp_path):
+@pytest.mark.parametrize("kind", [digits, videos])
+def test_a_run_killed_some_times_equals_an_unbroken_one(tmp_path, kind):
     data, broken, unbroken = (
         tmp_path / name for name in ("data", "broken", "unbroken"))
     data.mkdir()
-    write_tiny_set(data, train=400, test=57)
+    arguments, (wanted, steps) = kind(data)
     moments = random.Random(int(os.environ.get("KILL_SEED", "1")))
     kills = 0
-    while kills < KILLS:
-        process = start(data, broken)
+    while kills < wanted:
+        process = start(arguments, broken)
         assert kill_somewhere(process, moments), "ended before the kills"
         kills += 1
         model = broken / "Model"
@@ -64,10 +83,10 @@ def test_a_run_killed_some_times_equals_an_unbroken_one(tmp_path):
         print("kill {:2}: {}".format(kills, [
             name for name in names if name.endswith((".index", ".partial"))]))
     for train_url in (broken, unbroken):
-        process = start(data, train_url)
+        process = start(arguments, train_url)
         output = process.communicate()[0]
         assert process.returncode == 0, output
-    last = os.path.join("Model", "model.ckpt-{}".format(EPOCHS * 50))
+    last = os.path.join("Model", "model.ckpt-{}".format(steps))
     assert checkpoint_bytes(str(broken / last)) == checkpoint_bytes(
         str(unbroken / last))
     assert timeless_records(broken) == timeless_records(unbroken)
