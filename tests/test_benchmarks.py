@@ -31,7 +31,8 @@ from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
 
-COMMANDS = ("train_step", "inference", "block", "feed", "startup")
+COMMANDS = ("train_step", "inference", "block", "feed", "startup",
+            "video_feed")
 
 
 # Runs and figures ---------------------------------------------------------
@@ -284,6 +285,38 @@ def test_feed_writes_the_rest_of_its_quotient(result):
     assert row["share"]["median"] == pytest.approx(
         1 - row["kernel_seconds"]["median"] / row["step_seconds"]["median"])
     assert 0 < row["traced_share"]["median"] < 1
+
+
+@pytest.mark.slow
+def test_video_feed_compares_with_whoever_is_installed(
+        tmp_path, monkeypatch, capsys):
+    pytest.importorskip("cv2")
+    pytest.importorskip("sklearn")
+    from nonlocal_tf.data.video import moving_digits
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(moving_digits, "VIDEOS", {"train": 80, "test": 80})
+    moving_digits.make(str(tmp_path / "videos"))
+    path, cores = str(tmp_path / "found.json"), os.sched_getaffinity(0)
+    assert importlib.import_module("benchmarks.video_feed").main([
+        "--videos", str(tmp_path / "videos"), "--files", "3", "--rounds", "2",
+        "--json", path]) == 0
+    assert os.sched_getaffinity(0) == cores
+    with open(path) as file:
+        rows = json.load(file)["rows"]
+    assert len({row["case"] for row in rows}) == 3 and len(rows) == 12
+    for row in rows:
+        package = {"PyAV": "av", "mmaction2 by Decord": "mmaction"}.get(
+            row["contender"])
+        assert ("missing" in row) == bool(
+            package and not is_installed(package))
+        if "missing" not in row:
+            later, = [each for each in rows if each["case"] == row["case"]
+                      and each["contender"] == "ours, later"]
+            assert row["ratio_of_ours"]["median"] == pytest.approx(
+                later["clips_per_second"]["median"]
+                / row["clips_per_second"]["median"])
+    assert "not installed (see --help)" in capsys.readouterr().out or (
+        is_installed("av", "mmaction"))
 
 
 @pytest.mark.slow

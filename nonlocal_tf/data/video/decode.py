@@ -65,7 +65,7 @@ def inspect(path):
     """
     cv2 = opencv()
     with _opened(path) as capture:
-        first = _next(capture)
+        first = _next(cv2, capture)
         if first is None:
             raise UserError(
                 "{!r} must be a video; OpenCV decodes none of its frames. It "
@@ -95,7 +95,7 @@ def frames(path, indices, video=None, change=None):
       UserError: as `inspect`; a frame is asked for that is not there; frames
         differ in size.
     """
-    video = video or inspect(path)
+    cv2, video = opencv(), video or inspect(path)
     indices = np.asarray(
         indices(video.count) if callable(indices) else indices)
     last = int(indices.max())
@@ -109,7 +109,7 @@ def frames(path, indices, video=None, change=None):
             if number not in wanted:
                 capture.grab()
                 continue
-            frame = _next(capture)
+            frame = _next(cv2, capture)
             if frame is None or frame.shape[:2] != (video.height, video.width):
                 raise UserError(
                     "{!r} must have {} frames of one size; frame {} is {}. "
@@ -123,9 +123,8 @@ def frames(path, indices, video=None, change=None):
     return result, video
 
 
-def _next(capture):
+def _next(cv2, capture):
     """The next frame, uint8 [H, W, 3]; None behind the last."""
-    cv2 = opencv()
     there, frame = capture.read()
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if there else None
 
@@ -135,8 +134,12 @@ def _opened(path):
     """A capture that stands before the first frame."""
     cv2 = opencv()
     size = _stamp(path)[0]
+    # One thread, since files are decoded side by side; from OpenCV 4.7.
+    threads = [cv2.CAP_PROP_N_THREADS, 1] if hasattr(
+        cv2, "CAP_PROP_N_THREADS") else []
     # A whole path: FFmpeg takes what is before a colon for a protocol.
-    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(
+        os.path.abspath(path), cv2.CAP_FFMPEG, threads)
     try:
         if not capture.isOpened():
             raise UserError(
