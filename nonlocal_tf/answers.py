@@ -52,10 +52,17 @@ class Plan(NamedTuple):
                 "s" * (views.crops > 1), views.crop_size,
                 self.protocol.short_side))
 
+    def lines(self, own):
+        """What to tell the user, of a network of the protocol `own`."""
+        yield "As " + str(self)
+        if self.name != own:
+            yield ("The network is of {}, whose mean and deviation stay."
+                   .format(own))
+
     def first(self):
         """Which the first view is, in words."""
-        return "clip 1 of {}, crop {} ({})".format(
-            self.views.clips, "1 of {}".format(self.views.crops),
+        return "clip 1 of {}, crop 1 of {}, {}".format(
+            self.views.clips, self.views.crops,
             _FIRST_CROPS[self.views.crops])
 
 
@@ -165,6 +172,11 @@ class Answer(NamedTuple):
     def probabilities(self):
         """float64 [classes], mean over the windows."""
         return np.mean([window.probabilities for window in self.windows], 0)
+
+
+def best(probabilities, count):
+    """The classes of the `count` largest, the largest first."""
+    return np.argsort(probabilities, kind="mergesort")[::-1][:count]
 
 
 def is_looped(plan, video):
