@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     images = coarse.astype(np.uint8).repeat(8, 1).repeat(7, 2)
     write(found / "deep" / "a.avi", images)
     write(found / "b.MP4", images[:, :, :48], "mp4v")
-    np.save(str(found / "c.npy"), images[:2])
+    np.save(str(found / "z.npy"), images[:2, :32, :32])
     (found / "notes.txt").write_text("no video")
     (found / ".hidden.avi").write_text("")
     return found
@@ -85,7 +85,7 @@ def test_a_folder_is_its_videos_and_clips_in_order(
     with open(out) as file:
         found = json.load(file)
     assert [os.path.basename(each["file"]) for each in found] == [
-        "b.MP4", "c.npy", "a.avi", "notes.txt"]
+        "b.MP4", "a.avi", "z.npy", "notes.txt"]
     assert set(found[3]) == {"file", "error"}
     assert "notes.txt" in capsys.readouterr().err
     with open(str(tmp_path / "o.csv"), newline="", encoding="utf-8") as file:
