@@ -179,9 +179,10 @@ def best(probabilities, count):
     return np.argsort(probabilities, kind="mergesort")[::-1][:count]
 
 
-def is_looped(plan, video):
-    """Whether a clip spans more frames than the video has: some come again."""
-    return indices.span(plan.views) > video.count
+def is_looped(plan, windows):
+    """Whether a clip spans more frames than a window: some come again."""
+    return any(indices.span(plan.views) > window.end - window.first
+               for window in windows)
 
 
 def each(network, plan, paths, view_batch, seconds=0):
@@ -251,8 +252,7 @@ def _batches(pairs, size):
 
 
 def _answer(network, path, parts):
-    windows = collections.OrderedDict()         # (first, end) -> sum, ...
-    video = None
+    windows, video = {}, None           # (first, end) -> sum, first, count
     for part in parts:
         if part.error:                  # after some windows it is one, too
             return Answer(path, error=part.error)

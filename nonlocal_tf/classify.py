@@ -198,11 +198,11 @@ def _of_video(answer, plan, flags, names):
         raise UserError(answer.error)
     video, windows = answer.video, answer.windows
     count = sum(window.views for window in windows)
-    looped = answers.is_looped(plan, video)
+    looped = answers.is_looped(plan, windows)
     say("{}  ({}; {} view{}{}{})".format(
         answer.path, video, count, "s" * (count > 1),
         ", {} windows".format(len(windows)) if flags.window else "",
-        "; shorter than a clip, so that frames come again" * looped))
+        "; shorter than a clip spans, so that frames come again" * looped))
     if flags.explain:
         for line in views.explain(plan.protocol, plan.views, video):
             say("    " + line)

@@ -105,7 +105,8 @@ def identity(found, plan, listed):
     from nonlocal_tf.data.video.opencv import decoder
     with open(found.prefix + ".index", "rb") as file:
         weights = hashlib.sha1(file.read()).hexdigest()
-    rows = ["{} {}".format(*row) for row in zip(listed.labels, listed.paths)]
+    rows = ["{} {}".format(label, os.path.abspath(path))
+            for label, path in zip(listed.labels, listed.paths)]
     return {
         "checkpoint": "step {}, {}".format(found.step, weights),
         "protocol": plan.name,
@@ -192,7 +193,7 @@ def _record(number, answer, label, plan):
             answers.best(window.probabilities, scores.TOP)],
         first=int(answers.best(window.alone, 1)[0]),
         frames=answer.video.count, truncated=answer.video.truncated,
-        looped=answers.is_looped(plan, answer.video))
+        looped=answers.is_looped(plan, answer.windows))
 
 
 def _say_progress(count, total, seconds, records):

@@ -137,10 +137,15 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(path, tmp_path):
     assert not found[1].error and "No such file" in found[2].error
 
 
-@pytest.mark.parametrize("frames, looped", [(40, False), (41, True)])
-def test_a_video_shorter_than_a_clip_is_looped(path, frames, looped):
-    plan = answers.plan(config("c2d", frames=frames, frame_interval=1))
-    assert answers.is_looped(plan, decode.inspect(path)) == looped
+@pytest.mark.parametrize("frames, seconds, looped", [
+    (40, 0, False), (41, 0, True), (20, 0.8, False), (21, 0.8, True)])
+def test_a_clip_longer_than_what_it_is_of_is_looped(
+        path, frames, seconds, looped):
+    plan = answers.plan(config("c2d", frames=frames, frame_interval=1),
+                        views="1x1")
+    found, = answers.each(lambda batch: batch[:, 0, 0, 0], plan, [path], 1,
+                          seconds)
+    assert answers.is_looped(plan, found.windows) == looped
 
 
 def test_what_the_network_raises_is_not_kept_back(path):

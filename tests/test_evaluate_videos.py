@@ -218,3 +218,23 @@ def test_other_weights_are_another_checkpoint(listed, tmp_path):
             str(tmp_path / "ckpt-0"), 0, None, {}), PLAN, listed))
     assert found[0]["checkpoint"] != found[1]["checkpoint"]
     assert found[0]["list"] == found[1]["list"]
+
+
+@pytest.mark.xfail(raises=NotImplementedError, reason="no lists yet")
+def test_the_command(shallow, listed, tmp_path, capsys):
+    run_folder, text = str(tmp_path / "run"), tmp_path / "val.txt"
+    checkpoints.write(TrainConfig(
+        network="tsm", base_width=2, image_size=32, classes=7, frames=2,
+        non_local="0", train_url=run_folder), {}, {"class_names": NAMES})
+    text.write_text("".join("{} {}\n".format(*row) for row in zip(
+        listed.paths[:4], LABELS)))
+    arguments = ["--train_url", run_folder, "--data_url", str(text),
+                 "--protocol", "mmaction2-0.x"]
+    assert evaluate.main(arguments) == 0
+    folder = tmp_path / "run" / "evaluate" / "val-0-mmaction2-0.x-1x1"
+    first = summary(folder)
+    assert first["readable"] == 4 and first["views"] == "1x1"
+    assert "The network is of mmaction2-1.x" in capsys.readouterr().out
+    assert evaluate.main(arguments) == 0
+    assert "4 videos, 4 done" in capsys.readouterr().out
+    assert summary(folder) == first
