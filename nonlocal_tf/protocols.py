@@ -175,14 +175,18 @@ DEFAULT_PROTOCOL = {"c2d": "video-nonlocal-net", "i3d": "video-nonlocal-net",
                     "tsm": "mmaction2-1.x"}
 
 
-def sampling(config):
+def sampling(config, protocol=""):
     """A network's `Trunk` with the views and crops of a `TrainConfig`.
 
     Published sizes go with 224 pixels; another --image_size changes all in
-    proportion. Frames from equal segments are one clip; of a network whose
-    row has such, clips at an interval are ten from end to end.
+    proportion, rounded half up. Frames from equal segments are one clip; of a
+    network whose row has such, clips at an interval are ten from end to end.
+
+    Args:
+      config: of a network of clips.
+      protocol: in place of the config's.
     """
-    found = trunk(config.protocol, config.network, config.frames,
+    found = trunk(protocol or config.protocol, config.network, config.frames,
                   config.frame_interval)
 
     def sized(side):

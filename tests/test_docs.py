@@ -12,7 +12,13 @@ import pytest
 import tensorflow as tf
 from support import ROOT, blocks, shell_lines
 
-from nonlocal_tf import classify, convert
+from nonlocal_tf import (
+    check_videos,
+    classify,
+    compare_inputs,
+    convert,
+    evaluate,
+)
 from nonlocal_tf.export import bins, freeze, msame, score
 from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.training.flags import parse_flags
@@ -42,7 +48,10 @@ def test_export_commands_have_flags_that_exist(path):
         ("bins", bins), ("msame", msame), ("preflight", preflight),
         ("score", score))}
     modules.update({"nonlocal_tf.convert": convert,
-                    "nonlocal_tf.classify": classify})
+                    "nonlocal_tf.classify": classify,
+                    "nonlocal_tf.evaluate": evaluate,
+                    "nonlocal_tf.check_videos": check_videos,
+                    "nonlocal_tf.compare_inputs": compare_inputs})
     for line in shell_lines(path):
         words = shlex.split(line.partition(" > ")[0], comments=True)
         if words[1:2] == ["freeze_pb.py"]:

@@ -95,7 +95,7 @@ def frames(path, indices, video=None, change=None):
       UserError: as `inspect`; a frame is asked for that is not there; frames
         differ in size.
     """
-    cv2, video = opencv(), video or inspect(path)
+    video = video or inspect(path)
     indices = np.asarray(
         indices(video.count) if callable(indices) else indices)
     last = int(indices.max())
@@ -103,24 +103,37 @@ def frames(path, indices, video=None, change=None):
         raise UserError(
             "{!r} must have {} frames; it has {}. Choose a longer video or "
             "fewer frames.".format(path, last + 1, video.count))
-    wanted, result = set(indices.flat), None
+    numbers, result = np.unique(indices), None
+    for number, frame in zip(numbers, each(path, numbers, video)):
+        frame = frame if change is None else change(frame)
+        if result is None:
+            result = np.empty(indices.shape + frame.shape, np.uint8)
+        result[indices == number] = frame
+    return result, video
+
+
+def each(path, numbers, video):
+    """Yields chosen frames one by one, uint8 [H, W, 3].
+
+    Args:
+      path, video: see `frames`.
+      numbers: of the frames, ascending.
+    Raises:
+      UserError: a frame is missing, or of another size than the first.
+    """
+    cv2, at = opencv(), 0
     with _opened(path) as capture:
-        for number in range(last + 1):
-            if number not in wanted:
+        for number in numbers:
+            for _ in range(number - at):
                 capture.grab()
-                continue
-            frame = _next(cv2, capture)
+            frame, at = _next(cv2, capture), number + 1
             if frame is None or frame.shape[:2] != (video.height, video.width):
                 raise UserError(
                     "{!r} must have {} frames of one size; frame {} is {}. "
                     "Fetch it again, or encode it anew.".format(
                         path, video, number, "missing" if frame is None else
                         "{1} x {0}".format(*frame.shape)))
-            frame = frame if change is None else change(frame)
-            if result is None:
-                result = np.empty(indices.shape + frame.shape, np.uint8)
-            result[indices == number] = frame
-    return result, video
+            yield frame
 
 
 def _next(cv2, capture):

@@ -14,10 +14,10 @@ _PATHS = ("path", "video", "filename", "file", "video_name", "video_path",
           "file_name")
 _STARTS = {"label_from_0": 0, "label_from_1": 1}
 _LABELS = tuple(_STARTS) + ("label", "class", "tag", "index")
-_ENDINGS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg",
+ENDINGS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg",
             ".wmv", ".flv", ".gif", ".3gp", ".ts", ".ogv")
 _LABELLED = re.compile(r"(.*(?:{}))\s+(.+)$".format(
-    "|".join(map(re.escape, _ENDINGS))), re.IGNORECASE)
+    "|".join(map(re.escape, ENDINGS))), re.IGNORECASE)
 
 
 class Rows(NamedTuple):
@@ -68,7 +68,7 @@ def read(path, root):
 
 
 def _is_video(path):
-    return path.lower().endswith(_ENDINGS)
+    return path.lower().endswith(ENDINGS)
 
 
 def _folder(path):

@@ -22,6 +22,8 @@ def opencv():
             "Video files need OpenCV, and {} has none ({}). Run: {} -m pip "
             "install 'opencv-python-headless<4.12'".format(
                 sys.executable, error, sys.executable))
+    if hasattr(cv2, "setLogLevel"):     # Keras may have imported it before
+        cv2.setLogLevel(2)              # errors
     return cv2
 
 

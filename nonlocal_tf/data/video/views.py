@@ -1,9 +1,11 @@
 """Clips of a video file as the networks take them, by a system's protocol."""
 
+import itertools
+
 import numpy as np
 
 from nonlocal_tf.data.video.crops import test_crops, train_crop
-from nonlocal_tf.data.video.decode import frames, inspect
+from nonlocal_tf.data.video.decode import each, frames, inspect
 from nonlocal_tf.data.video.indices import span, test_indices, train_indices
 from nonlocal_tf.data.video.opencv import decoder
 from nonlocal_tf.data.video.resize import resize, resized_size
@@ -33,15 +35,40 @@ def each_view(path, protocol, views, video=None):
       UserError: with the first: see `decode.frames`, `crops.test_crops`.
     """
     video = video or inspect(path)
+    for _, view in each_window(path, protocol, views, video, video.count):
+        yield view
+
+
+def each_window(path, protocol, views, video, length):
+    """Yields the views of each part of a video, as if it were the whole.
+
+    The resized frames of one part stay in memory.
+
+    Args:
+      path, protocol, views, video: see `each_view`.
+      length: frames of a part; the last has what is left, and less than half
+        of a part belongs to the one before.
+    Yields:
+      (first frame, frame behind the last), and a view: see `each_view`.
+    """
     width, height = _size(protocol, views, video)
     crops = test_crops(views, width, height)
-    clips = test_indices(views, video.count)
-    wanted = np.unique(clips)
-    images, _ = frames(path, wanted, video, lambda image: resize(
-        image, width, height, protocol.interpolation))
-    for crop, clip in _order(views, crops, clips):
-        yield cut(images[np.searchsorted(wanted, clip)], crop,
-                  views.crop_size)
+    parts = max(int(video.count / length + 0.5), 1)
+    bounds = [length * part for part in range(parts)] + [video.count]
+    windows = list(zip(bounds, bounds[1:]))
+    clips = [test_indices(views, end - first) for first, end in windows]
+    decoded = each(path, itertools.chain.from_iterable(
+        first + np.unique(rows) for (first, _), rows in zip(windows, clips)),
+        video)
+    for window, rows in zip(windows, clips):
+        wanted = np.unique(rows)
+        images = np.empty([len(wanted), height, width, 3], np.uint8)
+        for image in images:
+            image[:] = resize(next(decoded), width, height,
+                              protocol.interpolation)
+        for crop, clip in _order(views, crops, rows):
+            yield window, cut(images[np.searchsorted(wanted, clip)], crop,
+                              views.crop_size)
 
 
 def test_views(path, protocol, views, video=None):
