@@ -19,7 +19,7 @@ from nonlocal_tf.protocols import PROTOCOLS, Protocol, Views, sampling
 
 _AHEAD = 2              # batches that are decoded while the network runs
 _FIRST_CROPS = {1: "the centre", 3: "left, or of portraits top",
-                10: "upper left"}
+                5: "upper left", 10: "upper left"}
 
 
 class Plan(NamedTuple):
@@ -68,8 +68,8 @@ def plan(config, protocol="", views=""):
     """The `Plan` of a network.
 
     Frames, their interval and sizes go by its training; see `sampling`. Crops
-    that the row does not have: three are as large as the shorter side,
-    ten as the training's images.
+    that the row does not have: three are as large as the shorter side, five
+    and ten as the training's images.
 
     Args:
       config: a `TrainConfig` of a network of clips.
@@ -98,10 +98,10 @@ def _parse(text, interval):
     """"10x3" as (10, 3); None for ""."""
     if not text:
         return None
-    found = re.match(r"^([1-9]\d{0,3})x(1|3|10)$", text)
+    found = re.match(r"^([1-9]\d{0,3})x(1|3|5|10)$", text)
     if not found:
         raise UserError(
-            "--views must be CLIPSxCROPS, with 1, 3 or 10 crops, such as "
+            "--views must be CLIPSxCROPS, with 1, 3, 5 or 10 crops, such as "
             "10x3; got {!r}.".format(text))
     clips, crops = map(int, found.groups())
     if clips > 1 and not interval:
@@ -126,7 +126,8 @@ def add_flags(parser):
         "mean and deviation stay the network's")
     parser.add_argument(
         "--views", default="", metavar="CLIPSxCROPS", help="of a video, such "
-        "as 10x3, 10x1, 1x1; 1, 3 or 10 crops (default: the protocol's)")
+        "as 10x3, 10x1, 1x1; 1, 3, 5 or 10 crops, of 10 half mirrored "
+        "(default: the protocol's)")
     parser.add_argument(
         "--view_batch", type=int, default=1, metavar="N", help="views that "
         "go through the network at a time, and are in memory; more are "

@@ -27,8 +27,8 @@ class Views(NamedTuple):
     interval: "middle" of each segment; "wrap", int(n / clips * k); "spread",
     int(k a + a / 2) with a = (n - span + 1) / clips; "ends", round(k (n - span
     + interval - 1) / (clips - 1)); "random". crops: 1 centre; 3 along the
-    longer side, "left middle right" or "left right middle"; 10 corners and
-    centre, each also flipped. outer: "crop" or "clip", whose views are
+    longer side, "left middle right" or "left right middle"; 5 corners and
+    centre; 10: each also flipped. outer: "crop" or "clip", whose views are
     together. short_side: to which frames are resized.
     """
 
@@ -181,6 +181,8 @@ def sampling(config, protocol=""):
     Published sizes go with 224 pixels; another --image_size changes all in
     proportion, rounded half up. Frames from equal segments are one clip; of a
     network whose row has such, clips at an interval are ten from end to end.
+    Where left and right differ (--flip false), no view is mirrored: ten crops
+    are five.
 
     Args:
       config: of a network of clips.
@@ -196,6 +198,8 @@ def sampling(config, protocol=""):
         frames=config.frames, interval=config.frame_interval,
         crop_size=sized(found.views.crop_size),
         short_side=sized(found.views.short_side))
+    if views.crops == 10 and not config.flip:
+        views = views._replace(crops=5)
     if not views.interval:
         views = views._replace(starts="middle", clips=1)
     elif views.starts == "middle":

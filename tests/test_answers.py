@@ -42,9 +42,13 @@ def levels(batch):
     ("c2d", 224, {"views": "5x1"}, 256, 256, 5, 1),
     ("tsm", 63, {}, 72, 63, 1, 10),     # 256 * 63 / 224 is 72
     ("c2d", 35, {}, 40, 40, 10, 3),
-    ("c2d", 32, {}, 37, 37, 10, 3)])    # 36.57
+    ("c2d", 32, {}, 37, 37, 10, 3),     # 36.57
+    ("tsm", 224, {"flip": False}, 256, 224, 1, 5),      # none is mirrored
+    ("c2d", 224, {"flip": False}, 256, 256, 10, 3)])
 def test_what_is_taken(network, size, flags, short, crop, clips, crops):
-    plan = answers.plan(config(network, size), **flags)
+    flags = dict(flags)
+    settings = config(network, size, flip=flags.pop("flip", None))
+    plan = answers.plan(settings, **flags)
     assert plan.views.short_side == short
     assert (plan.views.crop_size, plan.views.clips, plan.views.crops) == (
         crop, clips, crops)
@@ -77,9 +81,9 @@ def test_another_protocol_leaves_mean_and_deviation():
 
 
 @pytest.mark.parametrize("network, flags, words", [
-    ("c2d", {"views": "10x4"}, "1, 3 or 10 crops"),
-    ("c2d", {"views": "0x1"}, "1, 3 or 10 crops"),
-    ("c2d", {"views": "x"}, "1, 3 or 10 crops"),
+    ("c2d", {"views": "10x4"}, "1, 3, 5 or 10 crops"),
+    ("c2d", {"views": "0x1"}, "1, 3, 5 or 10 crops"),
+    ("c2d", {"views": "x"}, "1, 3, 5 or 10 crops"),
     ("tsm", {"views": "10x3"}, "Give 1x3"),
     ("tsm", {"protocol": "paddle"}, "must be c2d or i3d; got tsm")])
 def test_views_that_there_are_not(network, flags, words):
