@@ -106,7 +106,7 @@ def test_an_unreadable_video_is_replaced_by_the_next(spoilt):
     assert found[2][1] == order[3] % 2
     lines = feed.remarks(settings, data)
     assert lines[0].startswith(
-        "1 videos could not be read, 1 of 22 for training")
+        "Videos that could not be read: 1 of 22 for training")
     assert "train {}.avi".format(order[2]) in lines[1]
 
 
@@ -115,7 +115,7 @@ def test_more_than_a_tenth_stops(spoilt):
     spoil("train 1", "train 5")
     assert len(batches(lists)) == 5                     # 2 of 22
     spoil("train 6")
-    with pytest.raises(UserError, match="3 of 22 training videos could not"):
+    with pytest.raises(UserError, match="3 of 22 training videos cannot"):
         batches(lists)
 
 

@@ -137,5 +137,5 @@ def test_unreadable_test_videos_count_as_wrong(lists, tmp_path):
     _, output = run([str(copy / "train.txt"), str(copy / "test.txt")],
                     tmp_path / "run", epoch=1)
     assert "of 6 unseen clips; 1 cannot be read and count as wrong" in output
-    assert "1 of 6 for the test" in output
+    assert "1 of 6 for the test (counted as wrong)" in output
     assert "it is empty" in output

@@ -162,6 +162,9 @@ def _opened(path):
         # OpenCV 4.11 does not turn frames unless asked; others do.
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         yield capture
+    except cv2.error as error:
+        raise UserError("{!r} must be a video that OpenCV decodes; it stops: "
+                        "{}. Encode it anew.".format(path, gist(error)))
     finally:
         capture.release()
 

@@ -32,14 +32,27 @@ class Videos:
         self.class_names = train.class_names
         self.counts = Counts()
         self.unreadable = {}
-        self._lock = threading.Lock()
+        self._train_paths, self._lock = set(train.paths), threading.Lock()
 
     def note(self, path, error):
-        """A video that cannot be read."""
+        """A video that cannot be read.
+
+        Raises:
+          UserError: it is of the training, and so are more than a tenth.
+        """
         with self._lock:
-            if path not in self.unreadable:
-                self.unreadable[path] = str(error)
-                logging.warning("Left out: %s", error)
+            if path in self.unreadable:
+                return
+            self.unreadable[path] = str(error)
+            logging.warning("Left out: %s", error)
+            bad_ones = self._train_paths.intersection(self.unreadable)
+            if path in bad_ones and (
+                    len(bad_ones) > _BAD_SHARE * len(self._train_paths)):
+                raise UserError(
+                    "{} of {} training videos cannot be read, and one in ten "
+                    "may not; the last: {} See all: python -m "
+                    "nonlocal_tf.check_videos LIST".format(
+                        len(bad_ones), len(self._train_paths), error))
 
 
 def load(config):
@@ -122,7 +135,6 @@ def train_batches(config, data, epoch, start, rank, ranks):
                         labels[index])
             except UserError as error:
                 data.note(path, error)
-                _check_share(data)
         raise UserError("No training video can be read.")
 
     size = config.batch_size
@@ -164,12 +176,12 @@ def remarks(config, data):
     found = sorted(data.unreadable)
     if not found:
         return []
-    train = set(data.train.paths)
-    return ["{} videos could not be read, {} of {} for training (others took "
-            "their places) and {} of {} for the test (counted as wrong):"
-            .format(len(found), len(train.intersection(found)), len(train),
-                    len(set(found).intersection(data.test.paths)),
-                    len(data.test_labels))] + [
+    return ["Videos that could not be read: {} of {} for training (others took "
+            "their places), {} of {} for the test (counted as wrong):".format(
+                len(set(data.train.paths).intersection(found)),
+                len(data.train_labels),
+                len(set(data.test.paths).intersection(found)),
+                len(data.test_labels))] + [
         "  " + data.unreadable[path] for path in found[:10]] + (
             ["  and {} more: python -m nonlocal_tf.check_videos {}".format(
                 len(found) - 10, config.data_url)] if found[10:] else [])
@@ -191,13 +203,3 @@ def _stacked(made, size):
             clips, labels = [], []
     if labels:
         yield np.stack(clips), np.array(labels, np.int32)
-
-
-def _check_share(data):
-    bad_ones = set(data.unreadable).intersection(data.train.paths)
-    if len(bad_ones) > _BAD_SHARE * len(data.train.paths):
-        raise UserError(
-            "{} of {} training videos could not be read so far, and one in "
-            "ten may not: {} Look at them: python -m nonlocal_tf.check_videos "
-            "LIST".format(len(bad_ones), len(data.train.paths),
-                          data.unreadable[min(bad_ones)]))
