@@ -197,7 +197,7 @@ def _mmaction2(trunk, protocol):
     rule = trunk.train_crop
     steps = [
         loading.DecordInit(num_threads=1), None, loading.DecordDecode(),
-        processing.Resize(scale=(-1, protocol.short_side)),
+        processing.Resize(scale=(-1, trunk.train_crop.short_sides[0])),
         processing.MultiScaleCrop(
             224, rule.scales, rule.gap, num_fixed_crops=rule.places),
         processing.Resize(scale=(224, 224), keep_ratio=False),
