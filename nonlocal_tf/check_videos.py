@@ -127,7 +127,7 @@ def _read(flags):
         parts.append(lists.read(
             flags.test, flags.video_root, parts[0].class_names,
             len(parts[0].class_names) or int(parts[0].labels.max()) + 1
-            or None))
+            or None, parts[0].start))
     for part, path in zip(parts, (flags.list, flags.test)):
         say("Videos in {}: {:,}".format(path, len(part.paths)))
         for remark in part.remarks:

@@ -112,6 +112,9 @@ def run(program, act):
     except OSError as error:
         sys.stderr.write("{}: error: {}: {}.\n".format(
             program, error.filename or "A file or the output", gist(error)))
+    except MemoryError:
+        sys.stderr.write("{}: error: There is not enough memory. Give it less "
+                         "at a time.\n".format(program))
     except KeyboardInterrupt:
         sys.stderr.write("{}: interrupted\n".format(program))
         return INTERRUPTED

@@ -68,7 +68,7 @@ def evaluate(flags):
             "test that one.".format(found.prefix))
     plan = answers.plan(found.config, flags.protocol, flags.views)
     listed = lists.read(flags.data_url, flags.video_root, found.class_names,
-                        found.config.classes)
+                        found.config.classes, found.config.label_start)
     check(listed, flags.data_url)
     folder = flags.output or os.path.join(
         flags.train_url, "evaluate", "{}-{}-{}-{}x{}".format(
@@ -165,8 +165,12 @@ def _begin(folder, settings):
         storage.write_text(path, json.dumps(settings, indent=1))
         open(results, "w").close()
         return {}
-    with open(path, encoding="utf-8") as file:
-        before = json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            before = dict(json.load(file))
+    except (ValueError, TypeError):
+        raise UserError("--output must be a folder of its own; {!r} is there "
+                        "and not of this program. Name another.".format(path))
     others = [name for name in settings if before.get(name) != settings[name]]
     if others:
         raise UserError(
@@ -197,10 +201,11 @@ def _record(number, answer, label, plan):
 
 
 def _say_progress(count, total, seconds, records):
-    say("{} of {} videos, {:.3g} a second, {:.0f} min left; top-1 so far "
-        "{:.2%}".format(count, total, count / seconds, (total - count) *
-                        seconds / count / 60,
-                        scores.summary(list(records.values()))["top1"]))
+    from nonlocal_tf.training.messages import duration
+    say("{} of {} videos, {:.3g} a second, {} left; top-1 so far {:.2%}".format(
+        count, total, count / seconds,
+        duration((total - count) * seconds / count),
+        scores.summary(list(records.values()))["top1"]))
 
 
 if __name__ == "__main__":

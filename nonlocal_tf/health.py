@@ -79,12 +79,12 @@ def summary(names, measured):
     return rows
 
 
-def table(rows, images, instantiation):
+def table(rows, samples, instantiation):
     """Lines for the console; none without blocks."""
     if not rows:
         return []
-    lines = ["Attention in {} images (entropy{}: 0 one key, 1 all keys alike):"
-             .format(images, "" if "gaussian" in instantiation
+    lines = ["Attention in {} (entropy{}: 0 one key, 1 all keys alike):"
+             .format(samples, "" if "gaussian" in instantiation
                      else " of |affinity| as shares"),
              "  block    entropy  largest weight  query dependence  "
              "largest score"]

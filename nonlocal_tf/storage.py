@@ -82,9 +82,12 @@ def replacing_folder(path):
 
 
 def write_text(path, text):
-    """Writes `text` as UTF-8 to `path`, by rename."""
+    """Writes `text` as UTF-8 to `path`, by rename.
+
+    Names of files that are no UTF-8 are written as they are.
+    """
     with replacing(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def sync(path):

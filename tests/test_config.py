@@ -193,6 +193,7 @@ def test_clips_that_no_system_has_are_one_line(arguments, part):
 @pytest.mark.parametrize("arguments, text", [
     (["--dataset", "moving_digits"], "--network must be c2d, i3d or tsm"),
     (["--test_url", "a.txt"], "--test_url must be left out"),
+    (["--network", "tsm", "--lr_steps", "0.0,0.5"], "rising shares"),
     (["--network", "tsm", "--lr_schedule", "step", "--lr_steps", ""],
      "--lr_steps must be given"),
 ])

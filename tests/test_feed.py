@@ -106,7 +106,7 @@ def test_an_unreadable_video_is_replaced_by_the_next(spoilt):
     assert found[2][1] == order[3] % 2
     lines = feed.remarks(settings, data)
     assert lines[0].startswith(
-        "Videos that could not be read: 1 of 22 for training")
+        "Videos that could not be read since this start: 1 of 22 for training")
     assert "train {}.avi".format(order[2]) in lines[1]
 
 
@@ -157,3 +157,17 @@ def test_lists_that_are_not_given(lists, more, text):
 def test_too_few_classes(lists):
     settings = config(lists, classes=None)
     assert feed.settled(settings, feed.load(settings)).classes == 2
+
+
+def test_names_that_are_no_utf_8(lists, tmp_path):
+    data = feed.load(config(lists))
+    data.train = data.train._replace(paths=("\udce9.avi",) * 22)
+    assert len(feed.fingerprint(data)) == 8
+
+
+def test_one_class_is_refused(lists, tmp_path):
+    path = tmp_path / "one.txt"
+    path.write_text("a.avi 0\n")
+    settings = config([str(path)] * 2, classes=None)
+    with pytest.raises(UserError, match="--classes must be 2 or more"):
+        feed.settled(settings, feed.load(settings))

@@ -55,7 +55,8 @@ def make(folder, *files):
     "video\tindex\na b.mp4\t0.0\nc, d.mp4\t2.0\n#e.avi\t1.0\n"])
 def test_paths_and_numbers(read, text):
     found = read(text)
-    assert found == (["a b.mp4", "c, d.mp4", "#e.avi"], [0, 2, 1], (), ())
+    assert found[:4] == (
+        ["a b.mp4", "c, d.mp4", "#e.avi"], [0, 2, 1], (), ())
 
 
 @pytest.mark.parametrize("text", [
@@ -299,3 +300,18 @@ def test_names_of_files_are_bytes(tmp_path):
     (tmp_path / "list").write_bytes(name + b" 0\n")
     found = lists.read(str(tmp_path / "list"))
     assert os.fsencode(os.path.basename(found.paths[0])) == name
+
+
+@pytest.mark.parametrize("training, test, expected", [
+    ("12345", "24", [1, 3]),            # from 1
+    ("0123", "123", [1, 2, 3])])        # from 0
+def test_the_tests_labels_count_as_the_trainings(
+        tmp_path, training, test, expected):
+    paths = []
+    for name, labels in (("train", training), ("test", test)):
+        paths.append(tmp_path / (name + ".txt"))
+        paths[-1].write_text("".join(
+            "{}{}.mp4 {}\n".format(name, label, label) for label in labels))
+    found = lists.read(str(paths[0]))
+    assert lists.read(str(paths[1]), start=found.start).labels.tolist() == (
+        expected)

@@ -14,7 +14,7 @@ from nonlocal_tf.data import augment, batches, datasets
 from nonlocal_tf.networks.digits import ResNet
 from nonlocal_tf.training import loop
 from nonlocal_tf.training.config import TrainConfig
-from nonlocal_tf.training.graph import learning_rate
+from nonlocal_tf.training.optimizer import learning_rate
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -183,9 +183,9 @@ def seventh(tiny_set, tmp_path_factory):
     folder, fed = tmp_path_factory.mktemp("seventh"), []
     step = loop._Run._train_step
 
-    def spy(run, images, labels):
+    def spy(run, images, labels, waited):
         fed.append((images, labels))
-        return step(run, images, labels)
+        return step(run, images, labels, waited)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop._Run, "_train_step", spy)

@@ -69,8 +69,8 @@ def test_a_signal_saves_then_ends(
         tiny_set, tmp_path, monkeypatch, capfd, number, expected):
     step = loop._Run._train_step
 
-    def step_with_signal(run, images, labels):
-        step(run, images, labels)
+    def step_with_signal(run, *batch):
+        step(run, *batch)
         if run.step == 3:
             os.kill(os.getpid(), number)
 

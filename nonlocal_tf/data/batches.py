@@ -22,8 +22,8 @@ def steps_per_epoch(size, batch_size, ranks=1):
     """
     if not 1 <= batch_size <= size // ranks:
         raise UserError(
-            "--batchsize must be 1 to {}, the number of training images{}; it "
-            "is {}. Choose a size in that range.".format(
+            "--batchsize must be 1 to {}, the number of training images or "
+            "videos{}; it is {}. Choose a size in that range.".format(
                 size // ranks, " for each of {} processes".format(ranks)
                 if ranks > 1 else "", batch_size))
     return size // (batch_size * ranks)

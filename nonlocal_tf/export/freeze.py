@@ -267,10 +267,11 @@ def _report(path, frozen, samples, flags, config):
 
 def _say_attention(attention, config):
     """What `health.measure` found, as the trainer says it."""
-    from nonlocal_tf import health
+    from nonlocal_tf import health, tasks
     rows = health.summary(block_names(config.placement()), attention)
     for line in health.table(
-            rows, attention.shape[1], config.instantiation):
+            rows, "{} {}".format(attention.shape[1], tasks.of(config).UNIT),
+            config.instantiation):
         say(line)
     for line in health.warnings(rows, config.instantiation, config.block):
         say(line)

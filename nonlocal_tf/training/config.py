@@ -228,6 +228,9 @@ class TrainConfig:
     class_names: str = _video(
         "", "kinetics400, ucf101, or a file with a name a line: the classes "
         "in their order (default: by the list)", fixed=False)
+    label_start: int = _video(
+        None, "from which numbers in the lists count (default: found out, and "
+        "said)", choices=(0, 1), fixed=False)
     flip: bool = _video(
         None, "mirror half of the training clips; false where left and right "
         "differ (default: true; of moving_digits false)")

@@ -61,7 +61,8 @@ def _training(config, protocol):
 def check(config):
     """Raises UserError where settings of a `TrainConfig` do not fit."""
     if not re.match(r"^(0?\.[0-9]+(,0?\.[0-9]+)*)?$", config.lr_steps) or (
-            config.lr_shares() != sorted(set(config.lr_shares()))):
+            [0.0] + config.lr_shares()
+            != sorted({0.0}.union(config.lr_shares()))):
         raise bad("lr_steps", "rising shares of the run, above 0 and below "
                   "1, with commas between, such as 0.4,0.8",
                   repr(config.lr_steps))

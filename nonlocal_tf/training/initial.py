@@ -30,11 +30,8 @@ def load(session, network, config, class_names, report):
     Raises:
       UserError: there is no such checkpoint, or it is of another network.
     """
-    folder = os.path.isdir(config.init)
-    found = trained.find(config.init if folder else "",
-                         "" if folder else config.init)
-    reader = tf1.train.load_checkpoint(found.prefix)
-    stored = reader.get_variable_to_shape_map()
+    found, stored = _read(config.init)
+    shapes = {name: list(value.shape) for name, value in stored.items()}
     wanted = {each.op.name: each for each in network.variables}
     other_head = class_names and found.class_names and (
         list(map(normalised, class_names))
@@ -43,14 +40,14 @@ def load(session, network, config, class_names, report):
     for name, each in wanted.items():
         if other_head and "/dense/" in name:
             new.append(name)
-        elif stored.get(name) == each.shape.as_list():
+        elif shapes.get(name) == each.shape.as_list():
             loaded.append(name)
         elif "/dense/" in name or name not in stored and (
                 "/non_local_" in name):
             new.append(name)
         else:
             wrong.append("{} is {}, not {}".format(
-                name, stored.get(name, "missing"), each.shape.as_list()))
+                name, shapes.get(name, "missing"), each.shape.as_list()))
     if wrong or found.config.frozen_norm != config.frozen_norm:
         raise UserError(
             "--init {!r} must be of the same network{}: {}{}. Give its flags "
@@ -64,12 +61,28 @@ def load(session, network, config, class_names, report):
                 found.config.base_width, found.config.frozen_norm))
     operations = {wanted[name].initializer: name for name in loaded}
     session.run(list(operations), {
-        operation.inputs[1]: reader.get_tensor(name)
+        operation.inputs[1]: stored[name]
         for operation, name in operations.items()})
     report.lines(_lines(found, config, loaded, new, sorted(
         name for name in stored if name not in wanted
         and name.startswith(network.name_scope.name)
         and not name.endswith(_SLOTS))))
+
+
+def _read(init):
+    """The `trained.Checkpoint`, and name -> array of all that it holds."""
+    try:
+        found = trained.find(init) if os.path.isdir(init) else (
+            trained.find("", init))
+        reader = tf1.train.load_checkpoint(found.prefix)
+        return found, {name: reader.get_tensor(name)
+                       for name in reader.get_variable_to_shape_map()}
+    except UserError as error:
+        raise UserError("--init {!r}: {}".format(init, error))
+    except (tf.errors.OpError, ValueError, IndexError) as error:
+        raise UserError("--init {!r} must be a whole checkpoint; it is cut "
+                        "short or damaged ({}). Copy it again.".format(
+                            init, type(error).__name__))
 
 
 def _lines(found, config, loaded, new, skipped):

@@ -15,6 +15,7 @@ import tensorflow as tf
 from nonlocal_tf import health, storage, tasks
 from nonlocal_tf.architecture import block_names
 from nonlocal_tf.data import batches
+from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import initial, messages, plan, start
 from nonlocal_tf.training.checkpoint import CheckpointFolder
 from nonlocal_tf.training.evaluate import evaluate
@@ -170,16 +171,24 @@ class _Run:
         while not self._is_done():
             self._train_epoch()
             if self.progress.steps == self.epoch_steps:
-                tested = evaluate(
-                    self.session, self.graph, self.config, self.data,
-                    self.platform, self._go_on_testing)
-                if tested:
-                    self._end_epoch(tested)
+                self._test()
             elif self.step >= self.last_step:           # by --max_steps
                 self._report_epoch(complete=False)
             self._save()
             if self._stops():
                 return
+
+    def _test(self):
+        """Tests, and ends the epoch; a test that cannot be loses nothing."""
+        try:
+            tested = evaluate(
+                self.session, self.graph, self.config, self.data,
+                self.platform, self._go_on_testing)
+        except UserError:
+            self._save()
+            raise
+        if tested:
+            self._end_epoch(tested)
 
     def _train_epoch(self):
         """Steps to the end of the epoch, to the last step or to a signal."""
@@ -296,8 +305,9 @@ class _Run:
             self.step, self.total_steps, self.progress, self.config.epoch,
             not self._is_done()))
         self.report.lines(health.table(
-            self.attention, min(health.SAMPLES, len(self.data.test_labels)),
-            self.config.instantiation))
+            self.attention, "{} {}".format(
+                min(health.SAMPLES, len(self.data.test_labels)),
+                self.task.UNIT), self.config.instantiation))
         self.report.lines(self.task.remarks(self.config, self.data))
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)

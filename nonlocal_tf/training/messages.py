@@ -37,8 +37,9 @@ def introduction(config, parameters, platform, data, epoch_steps):
             "weight decay {:g} of {}, gradients' norm up to {}, dropout {:g}"
             .format(config.recipe, config.optimizer, config.learning_rate,
                     row.learning_rate, row.batch_size, config.lr_schedule,
-                    " at " + config.lr_steps
-                    if config.lr_schedule == "step" else "",
+                    (" at " + config.lr_steps) * (config.lr_schedule == "step")
+                    + " after {:g} epochs of warm-up".format(
+                        config.warmup_epochs) * bool(config.warmup_epochs),
                     config.weight_decay, " and ".join(row.decays),
                     config.clip_norm or "any", config.dropout))
     return lines
@@ -174,10 +175,11 @@ def refused(error, config):
                 config.train_url, storage.gist(error)))
     if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
         return UserError(
-            "A step must fit into memory; {} images of {} pixels at a time do "
+            "A step must fit into memory; {} {} of {} pixels at a time do "
             "not. Lower --micro_batch, --batchsize or --image_size.".format(
                 config.batch_size if config.micro_batch == "auto"
-                else config.micro_batch, config.image_size))
+                else config.micro_batch, tasks.of(config).UNIT,
+                config.image_size))
     return UserError(
         "TensorFlow stopped with {}: {} Give the same command again to go on "
         "from the newest checkpoint.".format(

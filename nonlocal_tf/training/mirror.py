@@ -1,5 +1,6 @@
 """The folders of a job in OBS, and their copies on the local disk."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -40,6 +41,15 @@ def _as_folder(url):
     return url.rstrip("/") + "/"
 
 
+@contextlib.contextmanager
+def locked(folder):
+    """A folder of copies, made if need be, for one process at a time."""
+    storage.make_folder(folder, "--cache_dir")
+    with open(os.path.join(folder, ".lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def fetch_data(url, folder, required=True):
     """Copies the IDX files of a remote folder that are not here yet.
 
@@ -53,10 +63,8 @@ def fetch_data(url, folder, required=True):
       UserError: it cannot be read, or has none of the files.
     """
     url = _as_folder(url)
-    storage.make_folder(folder, "--cache_dir")
     cloud, manifest = remote.cloud(), os.path.join(folder, _MANIFEST)
-    with open(os.path.join(folder, ".lock"), "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder):
         with remote.reaching(url):
             found = _idx_files(cloud, url, required)
             if found and found != _read_manifest(manifest):
@@ -128,16 +136,26 @@ def fetch_checkpoint(url, folder):
     """
     models = remote.join(url, "Model/")
     cloud, target = remote.cloud(), os.path.join(folder, "Model")
-    storage.make_folder(target, "--cache_dir")
-    with remote.reaching(url):
+    with locked(target), remote.reaching(url):
         steps = steps_among(_names(cloud, models))
         if not steps:
             raise UserError("--init must be the folder of a run with a "
                             "checkpoint in Model/; {} has none.".format(url))
-        names = [name_of(steps[-1]) + end for end in ENDINGS]
+        if steps[-1] not in steps_among(os.listdir(target)):
+            _copy_checkpoint(cloud, models, steps[-1], target)
+
+
+def _copy_checkpoint(cloud, models, step, target):
+    """Copies a checkpoint's files to `target`, the .index last."""
+    names = [name_of(step) + end for end in ENDINGS]
+    with tempfile.TemporaryDirectory(
+            prefix=".fetch-", dir=os.path.dirname(target)) as partial:
         cloud.copy_parallel(
-            models, target, file_list=names, is_processing=False)
-        _check_sizes(cloud, models, target, names)
+            models, partial, file_list=names, is_processing=False)
+        _check_sizes(cloud, models, partial, names)
+        for name in names:                  # .index is the last
+            os.replace(os.path.join(partial, name),
+                       os.path.join(target, name))
 
 
 class Results:
@@ -209,18 +227,10 @@ class Results:
             "are in {}".format(self.url, aside))
 
     def _fetch_step(self, models, step):
-        names = [name_of(step) + end for end in ENDINGS]
         say("Copying the checkpoint of step {} from {}".format(step, models))
         target = os.path.join(self.folder, "Model")
         os.makedirs(target, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-                prefix=".fetch-", dir=self.folder) as partial:
-            self._cloud.copy_parallel(
-                models, partial, file_list=names, is_processing=False)
-            _check_sizes(self._cloud, models, partial, names)
-            for name in names:                  # .index is the last
-                os.replace(os.path.join(partial, name),
-                           os.path.join(target, name))
+        _copy_checkpoint(self._cloud, models, step, target)
 
     def _fetch_file(self, name):
         url = remote.join(self.url, name)

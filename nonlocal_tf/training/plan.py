@@ -6,6 +6,7 @@ import time
 
 import tensorflow as tf
 
+from nonlocal_tf import tasks
 from nonlocal_tf.architecture import STAGES
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms.precision import COMPUTE_DTYPES
@@ -132,7 +133,8 @@ def _that_fits(config, memory):
 def _too_large(config, size, memory):
     return ("Training on {} {} of {} pixels at a time must fit into the free "
             "memory, {:.1f} GiB; it takes about {:.1f} GiB.".format(
-                size, "images" if size > 1 else "image", config.image_size,
+                size, tasks.of(config).UNIT[:-1 if size == 1 else None],
+                config.image_size,
                 memory.free / GIB, need.memory(config, size) / GIB))
 
 

@@ -29,7 +29,7 @@ class Progress:
         self.seconds += seconds
         if timed:
             self.timed_images += images
-            self.timed_seconds += seconds
+            self.timed_seconds += seconds + waited
 
     def images_per_second(self):
         """Over the timed steps; None before there is one."""

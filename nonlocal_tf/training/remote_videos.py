@@ -1,6 +1,5 @@
 """Lists in OBS and the videos that they name, copied here for a job."""
 
-import fcntl
 import os
 import time
 
@@ -9,7 +8,7 @@ from nonlocal_tf.command import say
 from nonlocal_tf.data.ahead import ahead
 from nonlocal_tf.data.video import formats
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.training.mirror import copy_folder
+from nonlocal_tf.training import mirror
 
 _THREADS = 16
 _SAY_SECONDS = 10.0
@@ -27,9 +26,10 @@ def local_settings(config, cache):
         if storage.is_remote(url):
             parent, _, file = url.rstrip("/").rpartition("/")
             local[name] = os.path.join(
-                copy_folder(cache, "lists", parent), file)
+                mirror.copy_folder(cache, "lists", parent), file)
     if storage.is_remote(config.video_root):
-        local["video_root"] = copy_folder(cache, "videos", config.video_root)
+        local["video_root"] = mirror.copy_folder(
+            cache, "videos", config.video_root)
     return local
 
 
@@ -53,8 +53,7 @@ def fetch(remotely, locally):
                 _fetch_videos(path, root, locally.video_root)
             continue
         folder = os.path.dirname(path)
-        storage.make_folder(folder, "--cache_dir")
-        with remote.reaching(url):
+        with mirror.locked(folder), remote.reaching(url):
             _fetch_list(url, path)
         if not root:
             _fetch_videos(path, url.rpartition("/")[0], folder)
@@ -70,14 +69,17 @@ def _fetch_list(url, path):
             "names; {}. Upload one, a line PATH LABEL a video.".format(
                 url, "it is a folder" if cloud.exists(url) else
                 "it is not there"))
-    cloud.copy(url, path)
     beside = remote.join(parent, _BESIDE)
-    if cloud.exists(beside):
-        cloud.copy(beside, os.path.join(os.path.dirname(path), _BESIDE))
+    for source, target in ((url, path), (beside, os.path.join(
+            os.path.dirname(path), _BESIDE))):
+        if source == url or cloud.exists(source):
+            cloud.copy(source, target + storage.PARTIAL)
+            os.replace(target + storage.PARTIAL, target)
 
 
 def _fetch_videos(path, url, folder):
     """What the list at `path` names, from `url` to `folder`."""
+    storage.make_folder(folder, "--cache_dir")
     names = [name for name in formats.read(path, folder).paths
              if not os.path.isabs(name)]
     outside = [name for name in names
@@ -85,10 +87,7 @@ def _fetch_videos(path, url, folder):
     if outside:
         raise UserError("{!r} must name videos below {}; {!r} is not."
                         .format(path, url, outside[0]))
-    storage.make_folder(folder, "--cache_dir")
-    with open(os.path.join(folder, ".lock"), "a") as lock, (
-            remote.reaching(url)):
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with mirror.locked(folder), remote.reaching(url):
         wanted = [name for name in dict.fromkeys(names)
                   if not os.path.exists(os.path.join(folder, name))]
         if wanted:

@@ -61,7 +61,9 @@ def begin(start, session, graph, platform, folder, first):
             session.run(graph.initialize)
             if platform.rank == 0:
                 first()
-    except UserError as error:
+    except Exception as error:          # the others wait for this process
+        if platform.size == 1:
+            raise
         failure = failure or error
     if platform.size == 1:
         if failure:

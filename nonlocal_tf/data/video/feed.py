@@ -74,16 +74,21 @@ def load(config):
                       "for each class (--dataset moving_digits needs none)"
                       .format("test" if name == "test_url" else "training"),
                       "none")
-    train = lists.read(train, root, names, config.classes)
-    test = lists.read(test, root, train.class_names or names, config.classes)
-    for found in (train, test):
-        for remark in found.remarks:
-            logging.info(remark)
-    return Videos(train, test)
+    found = lists.read(train, root, names, config.classes, config.label_start)
+    tests = lists.read(test, root, found.class_names or names, config.classes,
+                       found.start)
+    for path, videos in ((train, found), (test, tests)):
+        for remark in videos.remarks:
+            logging.info("%s: %s", path, remark)
+    both = set(found.paths).intersection(tests.paths)
+    if both:
+        logging.warning("%d test videos are training videos too, such as %s: "
+                        "the accuracy will say little.", len(both), min(both))
+    return Videos(found, tests)
 
 
 def settled(config, data):
-    """With the number of classes."""
+    """With the number of classes, and from which labels count."""
     highest = int(max(data.train_labels.max(), data.test_labels.max()))
     classes = config.classes or len(data.class_names) or highest + 1
     if min(data.train_labels.min(), data.test_labels.min()) < 0:
@@ -92,7 +97,11 @@ def settled(config, data):
     if highest >= classes:
         raise bad("classes", "{} or more, as the labels are 0 to {}".format(
             highest + 1, highest), classes)
-    return dataclasses.replace(config, classes=max(classes, 2))
+    if len(data.class_names) not in (0, classes) or classes < 2:
+        raise bad("classes", "2 or more, and as many as there are names ({})"
+                  .format(len(data.class_names)), classes)
+    return dataclasses.replace(
+        config, classes=classes, label_start=data.train.start)
 
 
 def fingerprint(data):
@@ -103,7 +112,8 @@ def fingerprint(data):
     text = "\n".join("{} {}".format(path.rpartition("/")[2], label)
                      for path, label in zip(data.train.paths,
                                             data.train_labels))
-    return "{:08x}".format(zlib.crc32(text.encode("utf-8")) & 0xffffffff)
+    return "{:08x}".format(zlib.crc32(
+        text.encode("utf-8", "surrogateescape")) & 0xffffffff)
 
 
 def train_batches(config, data, epoch, start, rank, ranks):
@@ -141,8 +151,10 @@ def train_batches(config, data, epoch, start, rank, ranks):
     places = [place for step in range(start, steps)
               for place in range((step * ranks + rank) * size,
                                  (step * ranks + rank + 1) * size)]
-    yield from _stacked(_made(make, places, config), size)
-    data.counts.save()
+    try:
+        yield from _stacked(_made(make, places, config), size)
+    finally:
+        data.counts.save()
 
 
 def test_batches(config, data, batch_size, rank, ranks):
@@ -164,11 +176,13 @@ def test_batches(config, data, batch_size, rank, ranks):
 
     made = filter(None, _made(
         make, range(rank, len(data.test_labels), ranks), config))
-    for clips, labels in _stacked(made, batch_size):
-        valid = len(labels)
-        yield (batches.padded(clips, batch_size),
-               batches.padded(labels, batch_size), valid)
-    data.counts.save()
+    try:
+        for clips, labels in _stacked(made, batch_size):
+            valid = len(labels)
+            yield (batches.padded(clips, batch_size),
+                   batches.padded(labels, batch_size), valid)
+    finally:
+        data.counts.save()
 
 
 def remarks(config, data):
@@ -176,8 +190,9 @@ def remarks(config, data):
     found = sorted(data.unreadable)
     if not found:
         return []
-    return ["Videos that could not be read: {} of {} for training (others took "
-            "their places), {} of {} for the test (counted as wrong):".format(
+    return ["Videos that could not be read since this start: {} of {} for "
+            "training (others took their places), {} of {} for the test "
+            "(counted as wrong):".format(
                 len(set(data.train.paths).intersection(found)),
                 len(data.train_labels),
                 len(set(data.test.paths).intersection(found)),

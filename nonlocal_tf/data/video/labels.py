@@ -19,28 +19,30 @@ _NUMBER = re.compile(r"-?\d+(\.0+)?$")
 _SEVERAL = re.compile(r"\d+(\s+\d+)+$")
 
 
-def resolve(rows, class_names, classes):
+def resolve(rows, class_names, classes, start=None):
     """Labels by the known classes, or by those that the list brings.
 
     Args:
       rows: the `Rows` of a list.
       class_names: known ones, by label; () if there are none.
       classes: their number; None if not known.
+      start: 0 or 1, from which numbers count where the list itself does not
+        tell; None: by the numbers.
     Returns:
       int32 [N], -1 where there are none; names by label, () if not known;
-      remarks, a list.
+      remarks, a list; 0 or 1, None where labels are no numbers.
     Raises:
       UserError: one line, with the list's line.
     """
     own, classes = rows.own or class_names, len(class_names) or classes
-    labels, remarks = _absent(rows, own)
+    (labels, remarks), found = _absent(rows, own), None
     if labels is None:
         numbers = None if rows.are_names else _numbers(rows, own)
         if numbers is None:
             own, labels, remarks = _of_names(rows, class_names)
         else:
-            labels, remarks = _from_zero(
-                rows, numbers, own, len(own) or classes)
+            labels, remarks, found = _from_zero(
+                rows, numbers, own, len(own) or classes, start)
     if class_names and own is not class_names:
         labels, more = _by_name(rows, labels, own, class_names)
         own, remarks = class_names, remarks + more
@@ -49,7 +51,7 @@ def resolve(rows, class_names, classes):
             "{!r} must have {} classes; it has {}, from {!r} to {!r}. Give "
             "--class_names, so that labels go by names.".format(
                 rows.source, classes, len(own), own[0], own[-1]))
-    return np.array(labels, np.int32), own, remarks
+    return np.array(labels, np.int32), own, remarks, found
 
 
 def _absent(rows, own):
@@ -170,23 +172,25 @@ def _by_name(rows, labels, own, known):
     return [places[label] if label >= 0 else label for label in labels], remarks
 
 
-def _from_zero(rows, numbers, own, count):
-    """Numbers as labels from 0, and what is said about it."""
+def _from_zero(rows, numbers, own, count, given):
+    """Numbers as labels from 0, what is said about it, and their start."""
     low, high, start = min(numbers), max(numbers), rows.start
+    reason = ""
     if start is None:
-        start = _start_by_folders(rows, numbers, own)
-    remarks = []
+        start, reason = _start_by_folders(rows, numbers, own), (
+            "as the names of the folders show")
+    if start is None and given is not None:
+        start, reason = given, "as was said, or as in the other list"
+    remarks = [_COUNTED.format(high, reason)] if start and reason else []
     if start is None:
         start, remarks = _start(rows, numbers, count)
-    elif start and rows.start is None:
-        remarks = [_COUNTED.format(high, "as the names of the folders show")]
     most = (count or _MOST_CLASSES) + start - 1
     if low < start or high > most:
         wrong = low if low < start else high
         raise UserError("{}: a label must be {} to {}{}; got {}.".format(
             rows.at(numbers.index(wrong)), start, most, ", of {} classes"
             .format(count) if count else "", wrong))
-    return [number - start for number in numbers], remarks
+    return [number - start for number in numbers], remarks, start
 
 
 def _start_by_folders(rows, numbers, own):

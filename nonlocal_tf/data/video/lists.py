@@ -8,7 +8,7 @@ classInd.txt beside it, or a folder with a folder for each class.
 
 import os
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -22,16 +22,18 @@ class VideoList(NamedTuple):
 
     paths: of the files, whether there or not. labels: int32 [N], from 0; -1
     where the list has none. class_names: by label, () if not known. remarks:
-    lines that tell the user what was assumed.
+    lines that tell the user what was assumed. start: 0 or 1, from which its
+    numbers count; None where labels are no numbers.
     """
 
     paths: tuple
     labels: np.ndarray
     class_names: tuple = ()
     remarks: tuple = ()
+    start: Optional[int] = None
 
 
-def read(path, root="", class_names=(), classes=None):
+def read(path, root="", class_names=(), classes=None, start=None):
     """The videos that a list names, or that lie in a folder per class.
 
     Args:
@@ -40,6 +42,8 @@ def read(path, root="", class_names=(), classes=None):
       class_names: by label, of the network or of the training list: labels
         are its indices; () if there is none yet.
       classes: their number; None: not known yet.
+      start: 0 or 1, from which its numbers count unless it tells itself, as
+        that of the training list for the test's; None: by its numbers.
     Returns:
       A `VideoList`.
     Raises:
@@ -55,10 +59,11 @@ def read(path, root="", class_names=(), classes=None):
     else:
         base, remarks = _base(rows.paths, root or os.path.dirname(path))
         _refuse_frames(rows, base)
-    labels, names, more = all_labels.resolve(rows, tuple(class_names), classes)
+    labels, names, more, start = all_labels.resolve(
+        rows, tuple(class_names), classes, start)
     paths = tuple(os.path.join(base, each) for each in rows.paths)
     return VideoList(paths, labels, names, rows.remarks + remarks + tuple(more)
-                     + _repeated(rows, paths, labels.tolist()))
+                     + _repeated(rows, paths, labels.tolist()), start)
 
 
 def _base(paths, folder):

@@ -18,6 +18,7 @@ Every file is Motion JPEG: its frames are compressed each by itself, so that
 compression tells no direction either.
 """
 
+import fcntl
 import os
 
 import numpy as np
@@ -65,14 +66,18 @@ def make(folder):
     if _is_whole(folder):
         return lists
     opencv()
-    train_images, train_labels, test_images, test_labels = digits()
-    make_folder(os.path.dirname(os.path.abspath(folder)), "--data_url")
-    logging.info("Writing %d videos of moving digits to %r ...",
-                 sum(VIDEOS.values()), folder)
-    with replacing_folder(os.path.abspath(folder)) as new:
-        _write(new, "train", train_images, train_labels)
-        _write(new, "test", test_images, test_labels)
-        write_text(os.path.join(new, "classes.txt"), _CLASSES)
+    path = os.path.abspath(folder)
+    make_folder(os.path.dirname(path), "--data_url")
+    with open("{}/.{}.lock".format(*os.path.split(path)), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_whole(folder):
+            logging.info("Writing %d videos of moving digits to %r ...",
+                         sum(VIDEOS.values()), folder)
+            images = digits()
+            with replacing_folder(path) as new:
+                _write(new, "train", *images[:2])
+                _write(new, "test", *images[2:])
+                write_text(os.path.join(new, "classes.txt"), _CLASSES)
     return lists
 
 
