@@ -110,6 +110,23 @@ def test_an_unreadable_video_is_replaced_by_the_next(spoilt):
     assert "train {}.avi".format(order[2]) in lines[1]
 
 
+def test_short_and_truncated_videos_are_taken_and_named(spoilt):
+    lists, _ = spoilt
+    path = lists[0].replace("train.txt", "test 1.avi")
+    with open(path, "rb") as file:
+        half = file.read()
+    with open(path, "wb") as file:
+        file.write(half[:len(half) // 2])
+    settings = config(lists, network="i3d", frames=8, frame_interval=2)
+    data = feed.load(settings)
+    assert sum(valid for _, _, valid in feed.test_batches(
+        settings, data, 4, 0, 1)) == 6
+    truncated, short = feed.remarks(settings, data)
+    assert "as far as they go: 1, such as " + path in truncated
+    assert "9 by its header" in truncated
+    assert "came again: 6, such as " in short           # 9 frames of 16
+
+
 def test_more_than_a_tenth_stops(spoilt):
     lists, spoil = spoilt
     spoil("train 1", "train 5")

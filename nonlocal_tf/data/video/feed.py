@@ -11,6 +11,7 @@ from nonlocal_tf.data import batches, class_names
 from nonlocal_tf.data.ahead import ahead
 from nonlocal_tf.data.video import lists, moving_digits, views
 from nonlocal_tf.data.video.decode import Counts
+from nonlocal_tf.data.video.indices import span
 from nonlocal_tf.data.video.opencv import opencv
 from nonlocal_tf.errors import UserError, bad
 from nonlocal_tf.protocols import PROTOCOLS, one_view, sampling
@@ -23,7 +24,8 @@ class Videos:
     """Lists of training and test videos, and what reading them has shown.
 
     train_labels, test_labels: int32 [N]. class_names: by label, or ().
-    unreadable: path -> why, of those that were come across.
+    unreadable: path -> why, of those that were come across. truncated, short:
+    path -> its `decode.Video`, of those that were taken all the same.
     """
 
     def __init__(self, train, test):
@@ -31,8 +33,17 @@ class Videos:
         self.train_labels, self.test_labels = train.labels, test.labels
         self.class_names = train.class_names
         self.counts = Counts()
-        self.unreadable = {}
+        self.unreadable, self.truncated, self.short = {}, {}, {}
         self._train_paths, self._lock = set(train.paths), threading.Lock()
+
+    def video(self, path, views):
+        """The `decode.Video` of a file, of which `views` are to be taken."""
+        video = self.counts.video(path)
+        if video.truncated:
+            self.truncated[path] = video
+        if video.count < span(views):
+            self.short[path] = video
+        return video
 
     def note(self, path, error):
         """A video that cannot be read.
@@ -141,7 +152,7 @@ def train_batches(config, data, epoch, start, rank, ranks):
             try:
                 return views.train_clip(
                     path, protocol, row, config.image_size, config.seed,
-                    epoch, index, data.counts.video(path), config.flip), (
+                    epoch, index, data.video(path, row.views), config.flip), (
                         labels[index])
             except UserError as error:
                 data.note(path, error)
@@ -169,8 +180,8 @@ def test_batches(config, data, batch_size, rank, ranks):
     def make(index):
         path = data.test.paths[index]
         try:
-            return views.test_views(path, protocol, view, data.counts.video(
-                path))[0], data.test_labels[index]
+            return views.test_views(path, protocol, view, data.video(
+                path, view))[0], data.test_labels[index]
         except UserError as error:
             data.note(path, error)
 
@@ -186,20 +197,28 @@ def test_batches(config, data, batch_size, rank, ranks):
 
 
 def remarks(config, data):
-    """Lines at the end of a run: what could not be read."""
+    """Lines at the end of a run: what was amiss since its start."""
+    lines = ["Videos {}: {}, such as {} ({})".format(
+        what, len(found), min(found), found[min(found)]) for what, found in (
+            ("that are cut off, damaged or of uneven rate, taken as far as "
+             "they go", data.truncated),
+            ("shorter than a clip, whose frames came again", data.short))
+        if found]
     found = sorted(data.unreadable)
-    if not found:
-        return []
-    return ["Videos that could not be read since this start: {} of {} for "
+    if found:
+        lines.append(
+            "Videos that could not be read since this start: {} of {} for "
             "training (others took their places), {} of {} for the test "
             "(counted as wrong):".format(
                 len(set(data.train.paths).intersection(found)),
                 len(data.train_labels),
                 len(set(data.test.paths).intersection(found)),
-                len(data.test_labels))] + [
-        "  " + data.unreadable[path] for path in found[:10]] + (
-            ["  and {} more: python -m nonlocal_tf.check_videos {}".format(
-                len(found) - 10, config.data_url)] if found[10:] else [])
+                len(data.test_labels)))
+    lines += ["  " + data.unreadable[path] for path in found[:10]]
+    if found[10:]:
+        lines.append("  and {} more: python -m nonlocal_tf.check_videos {}"
+                     .format(len(found) - 10, config.data_url))
+    return lines
 
 
 def _made(make, items, config):
