@@ -1,19 +1,20 @@
 """Our side of the benchmarks: steps, blocks and frozen graphs in TensorFlow."""
 
-from unittest import mock
-
 import tensorflow as tf
 
 from benchmarks import common, inputs
 from nonlocal_tf.non_local import NonLocalBlock
 from nonlocal_tf.platforms import gpu
-from nonlocal_tf.protocols import PROTOCOLS
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import TrainGraph
 
 tf1 = tf.compat.v1
 _STEPS = 1000000                # of the run that is not run to its end
-_FRAME_INTERVAL = 8             # with which no system halves time
+# An interval with which no system halves time; no dropout, and Adam alone, as
+# PyTorch's side has it.
+_OF_CLIPS = {"frame_interval": 8, "dropout": 0.0, "optimizer": "adam",
+             "lr_schedule": "constant", "warmup_epochs": 0.0,
+             "weight_decay": 0.0, "clip_norm": 0.0}
 
 
 def quiet():
@@ -26,7 +27,7 @@ def train_config(flags, **settings):
     names = ("image_size", "base_width", "threads")
     if common.unit(flags) == "clips":
         names += ("network", "frames")
-        settings["frame_interval"] = _FRAME_INTERVAL
+        settings.update(_OF_CLIPS)
     settings = dict({name: getattr(flags, name) for name in names
                      if hasattr(flags, name)}, **settings)
     settings.setdefault("micro_batch", str(settings["batch_size"]))
@@ -36,12 +37,6 @@ def train_config(flags, **settings):
 def session_config(threads):
     """A ConfigProto, as the trainers have it."""
     return gpu.Platform(TrainConfig(threads=threads)).session_config()
-
-
-def without_dropout():
-    """A context in which networks of clips drop no feature at random."""
-    return mock.patch.dict(PROTOCOLS, {
-        name: row._replace(dropout=0.0) for name, row in PROTOCOLS.items()})
 
 
 def by_short_name(variables):
@@ -71,7 +66,7 @@ class TrainStep:
 
     def __init__(self, config, values=None):
         self.first_loss = None
-        with tf.Graph().as_default() as graph, without_dropout():
+        with tf.Graph().as_default() as graph:
             platform = gpu.Platform(config)
             self._graph = TrainGraph(config, _STEPS, platform)
             self._session = tf1.Session(
