@@ -34,8 +34,9 @@ from nonlocal_tf.errors import UserError
 ENDINGS = (".avi", ".mkv", ".mov", ".mp4")
 LEAST = 16                              # frames of a file that counts
 CLIPS = 2                               # of a file in a turn
-REAL = os.path.join(common.ROOT, "..", "shared", "data", "video")
-OWN = os.path.join(common.ROOT, "dataset", "moving_digits")
+REAL = os.path.relpath(
+    os.path.join(common.ROOT, "..", "shared", "data", "video"))
+OWN = os.path.relpath(os.path.join(common.ROOT, "dataset", "moving_digits"))
 # Case: network of mmaction2-1.x, frames, interval.
 CASES = {"8 segments (TSM)": ("tsm", 8, 0), "32x2 (I3D)": ("i3d", 32, 2),
          "8x8 (C2D)": ("c2d", 8, 8)}
