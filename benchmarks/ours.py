@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from benchmarks import common, inputs
+from nonlocal_tf import trained
 from nonlocal_tf.non_local import NonLocalBlock
 from nonlocal_tf.platforms import gpu
 from nonlocal_tf.training.config import TrainConfig
@@ -46,11 +47,9 @@ def by_short_name(variables):
 
 def assign(session, variables, values):
     """Gives a module's variables the values of these short names."""
-    operations = {name: each.initializer
-                  for name, each in by_short_name(variables).items()}
-    session.run(list(operations.values()), {
-        operation.inputs[1]: values[name]
-        for name, operation in operations.items()})
+    variables = by_short_name(variables)
+    trained.assign(session, variables, {
+        name: values[name] for name in variables})
 
 
 class TrainStep:

@@ -25,8 +25,8 @@ _FIRST_CROPS = {1: "the centre", 3: "left, or of portraits top",
 class Plan(NamedTuple):
     """What is taken of a video.
 
-    name: of the protocol. protocol: its row, in the network's size and with
-    the network's own mean and deviation. views: of the network's clips.
+    name: of the protocol. protocol: its row, with the network's own mean and
+    deviation. views: of the network's clips, in its size.
     """
 
     name: str

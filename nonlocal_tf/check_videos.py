@@ -20,12 +20,12 @@ import io
 import os
 import sys
 import time
-from concurrent import futures
 from typing import NamedTuple
 
 from nonlocal_tf import command, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.data import class_names
+from nonlocal_tf.data.ahead import ahead
 from nonlocal_tf.data.video import decode, lists
 from nonlocal_tf.data.video.opencv import opencv
 from nonlocal_tf.errors import UserError
@@ -38,6 +38,7 @@ TO_LOOK_AT = ("short", "rotated", "odd rate", "odd size", "repeated")
 _RATES = 5, 120                 # frames a second; chosen, as are the sizes
 _LEAST_SIDE, _LONGEST = 100, 3  # pixels; long sides as a short one
 _NAMED, _SAVE_SECONDS, _SHOW_SECONDS = 3, 60, 0.2
+_AHEAD = 8                      # files for each thread
 
 
 class Finding(NamedTuple):
@@ -153,28 +154,15 @@ def _refuse_own_lists(flags):
                     "would be replaced. Name another.".format(path))
 
 
-def _in_threads(function, items, workers):
-    """Yields (item, result) as they are ready; ends early if need be."""
-    pool = futures.ThreadPoolExecutor(workers)
-    jobs = {pool.submit(function, item): item for item in items}
-    try:
-        for job in futures.as_completed(jobs):
-            yield jobs[job], job.result()
-    finally:
-        for job in jobs:
-            job.cancel()
-        pool.shutdown()
-
-
 def _decode(paths, frames, workers):
     """{path: its findings}; what was counted is kept, however it ends."""
     counts, found = decode.Counts(), {}
     start = shown = saved = time.monotonic()
     is_live = sys.stderr.isatty()
-    ready = _in_threads(
-        lambda path: _findings(counts, path, frames), paths, workers)
+    made = ahead(lambda path: _findings(counts, path, frames), paths, workers,
+                 _AHEAD * workers)
     try:
-        for path, row in ready:
+        for path, row in zip(paths, made):
             found[path], now = row, time.monotonic()
             if now - shown > (_SHOW_SECONDS if is_live else _SAVE_SECONDS):
                 shown = now
@@ -188,7 +176,7 @@ def _decode(paths, frames, workers):
                 saved = now
                 counts.save()
     finally:
-        ready.close()
+        made.close()
         counts.save()
         sys.stderr.write("\r\033[K" * is_live)
     return found
@@ -218,9 +206,9 @@ def _contents(paths, workers):
     by_size = collections.defaultdict(list)
     for path in paths:
         by_size[os.path.getsize(path)].append(path)
-    return dict(_in_threads(_hash, [
-        path for same in by_size.values() if len(same) > 1
-        for path in same], workers))
+    alike = [path for same in by_size.values() if len(same) > 1
+             for path in same]
+    return dict(zip(alike, ahead(_hash, alike, workers, _AHEAD * workers)))
 
 
 def _hash(path):
@@ -311,9 +299,7 @@ def _write(prefix, part, rows, good):
                 if each.kind in AMISS)))
     for name, text in (("good.txt", table.getvalue()),
                        ("bad.txt", "".join(bad))):
-        with storage.replacing(prefix + name) as file:
-            # As the lists are read: names of files are bytes.
-            file.write(text.encode("utf-8", "surrogateescape"))
+        storage.write_text(prefix + name, text)
 
 
 if __name__ == "__main__":

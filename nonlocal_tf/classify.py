@@ -15,8 +15,6 @@ read, and are named; 2: nothing could be done.
 """
 
 import contextlib
-import csv
-import io
 import json
 import os
 import sys
@@ -24,7 +22,7 @@ import sys
 import numpy as np
 from absl import logging
 
-from nonlocal_tf import answers, command, storage
+from nonlocal_tf import answers, command, scores, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.data.video.formats import ENDINGS
 from nonlocal_tf.errors import UserError
@@ -32,7 +30,7 @@ from nonlocal_tf.errors import UserError
 ALL, SOME = 0, 1
 _CLIPS = (".npy", ".npz")               # arrays, of which .npz is refused
 _OF_ONE = ("save_inputs", "annotate")   # flags for a single video
-_OFENDINGS = ("protocol", "views", "window", "explain") + _OF_ONE
+_OF_VIDEOS = ("protocol", "views", "window", "explain") + _OF_ONE
 
 
 def main(arguments):
@@ -98,7 +96,7 @@ def classify(flags):
         str, range(found.config.classes or 0)))
     if found.config.network == "digits":
         files, plan = flags.files, None
-        for name in _OFENDINGS:
+        for name in _OF_VIDEOS:
             if getattr(flags, name):
                 raise UserError(
                     "--{} is for networks of clips; {!r} is of the digits' "
@@ -288,9 +286,7 @@ def _table(results):
                 rows.append([
                     name, part.get("start", ""), part.get("end", ""), rank,
                     row["class"], row["name"], row["probability"], ""])
-    file = io.StringIO()
-    csv.writer(file).writerows(rows)
-    return file.getvalue()
+    return scores.csv_text(rows)
 
 
 if __name__ == "__main__":

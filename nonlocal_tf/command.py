@@ -61,6 +61,12 @@ class Parser(argparse.ArgumentParser):
             message[0].upper() + message[1:]))
 
 
+def some(names, most):
+    """The first of some names, and how many more there are."""
+    return ", ".join(names[:most]) + (
+        " and {} more".format(len(names) - most) if names[most:] else "")
+
+
 def check_ranges(flags, *ranges):
     """Refuses numbers out of range: (name, least, most) each."""
     for name, least, most in ranges:

@@ -27,6 +27,7 @@ _PROTOCOLS = {
     "mindspore": ("mindspore",),
     "mmaction2": ("mmaction2-1.x", "mmaction2-0.x"),
     "torchvision": ("mmaction2-1.x",) + tuple(PROTOCOLS)}
+_NAMED = 6                              # tensors of a kind
 _FROZEN = ("video-nonlocal-net", "paddle")      # have such networks
 _OUT = {"mmaction2": ("mmaction2-0.x", "mmaction2-1.x"),
         "caffe2": ("video-nonlocal-net",)}
@@ -274,15 +275,11 @@ def _say_table(mapped):
             group.name, group.wanted, group.mapped, len(group.missing)))
     missing = [name for group in mapped.groups for name in group.missing]
     if missing:
-        say("  new, at their start: {}".format(_some(missing)))
+        say("  new, at their start: {}".format(command.some(missing, _NAMED)))
     say("  unused: {}{}".format(
-        _some(mapped.unused) or "none", "; dropped: {} of momentum, counters "
-        "and the like".format(mapped.dropped) if mapped.dropped else ""))
-
-
-def _some(names):
-    return ", ".join(names[:6]) + (
-        " and {} more".format(len(names) - 6) if len(names) > 6 else "")
+        command.some(mapped.unused, _NAMED) or "none",
+        "; dropped: {} of momentum, counters and the like".format(
+            mapped.dropped) if mapped.dropped else ""))
 
 
 def _say_network(config):

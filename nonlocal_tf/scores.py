@@ -85,8 +85,8 @@ def write(folder, records, names, found):
             for top in (1, TOP)])
     text = {
         "summary.json": json.dumps(found, indent=1) + "\n",
-        "classes.csv": _csv(table),
-        "confusion.csv": _csv([["label \\ answer"] + list(names)] + [
+        "classes.csv": csv_text(table),
+        "confusion.csv": csv_text([["label \\ answer"] + list(names)] + [
             [name] + row.tolist() for name, row in zip(names, counts)])}
     for name, content in text.items():
         storage.write_text(os.path.join(folder, name), content)
@@ -168,7 +168,8 @@ def _share(count, total):
     return count / total if total else None
 
 
-def _csv(rows):
+def csv_text(rows):
+    """Rows of cells as a CSV file's text."""
     file = io.StringIO()
     csv.writer(file).writerows(rows)
     return file.getvalue()

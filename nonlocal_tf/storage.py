@@ -120,6 +120,14 @@ def make_folder(path, flag):
 
 
 @contextlib.contextmanager
+def locked(path):
+    """One process at a time; the others wait. `path`: of the lock's file."""
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def only_run_in(folder):
     """Keeps a second run out of `folder`; the lock ends with the process.
 

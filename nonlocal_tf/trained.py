@@ -109,6 +109,13 @@ def restore(session, variables, prefix):
     checkpoint.restore(session, saver, variables, prefix, REMEDY, exact=False)
 
 
+def assign(session, variables, values):
+    """Gives variables values: name -> variable, and name -> array of some."""
+    operations = [variables[name].initializer for name in values]
+    session.run(operations, {operation.inputs[1]: value for operation, value
+                             in zip(operations, values.values())})
+
+
 class Network:
     """Answers batches, whatever their shapes.
 

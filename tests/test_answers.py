@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 from support import ROOT
-from test_videos import CLIPS, real, write
+from test_videos import CLIPS, real
+from video_sets import write
 
 from nonlocal_tf import answers
 from nonlocal_tf.data.video import decode, views

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from test_videos import write
+from video_sets import write
 
 from nonlocal_tf import answers, classify, trained
 from nonlocal_tf.data.video import decode, views

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_videos import write
+from video_sets import write
 
 from nonlocal_tf import compare_inputs
 

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 from support import thin_config
-from test_videos import cut, write
+from test_videos import cut
+from video_sets import write
 
 from nonlocal_tf import answers, evaluate, scores, trained
 from nonlocal_tf.data.video.lists import VideoList

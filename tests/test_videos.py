@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import support
+from video_sets import write
 
 from nonlocal_tf.data.video import decode, views
 from nonlocal_tf.errors import UserError
@@ -21,17 +22,6 @@ real = pytest.mark.skipif(
 
 def clip(name):
     return os.path.join(CLIPS, name)
-
-
-def write(path, images, codec="FFV1"):
-    """A video of images [T, H, W, 3]; FFV1 loses nothing."""
-    writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), 25,
-        images.shape[2:0:-1])
-    for image in images:
-        writer.write(np.ascontiguousarray(image[..., ::-1]))
-    writer.release()
-    return str(path)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from nonlocal_tf.data.video.opencv import opencv
 SIDE = 36
 
 
-def write_video(path, images, rate=25):
-    """Frames uint8 [T, H, W, 3] as a lossless video; returns its path."""
+def write(path, images, codec="FFV1"):
+    """A video of images [T, H, W, 3]; FFV1 loses nothing. Returns its path."""
     cv2 = opencv()
     writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"FFV1"), rate,
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), 25,
         images.shape[2:0:-1])
     for image in images:
         writer.write(np.ascontiguousarray(image[..., ::-1]))
@@ -29,7 +29,7 @@ def write_set(folder, train=22, test=6, frames=9):
             images = random.randint(0, 100, (frames, SIDE, SIDE + 8, 3))
             images += 150 * (index % 2)
             name = "{} {}.avi".format(part, index)
-            write_video(folder / name, images.astype(np.uint8))
+            write(folder / name, images.astype(np.uint8))
             lines.append("{} {}\n".format(name, index % 2))
         path = folder / (part + ".txt")
         path.write_text("".join(lines))

@@ -11,9 +11,9 @@ from nonlocal_tf.protocols import (
     steps,
     trunk,
 )
-from nonlocal_tf.recipes import of_protocol, recipe
+from nonlocal_tf.recipes import DIGITS, of_protocol, recipe
 
-_ADAM_RATE = 1e-4
+_SGD_RATE = 0.01                # of digits
 
 
 def of(config):
@@ -46,13 +46,13 @@ def of(config):
 def _training(config, protocol):
     """The recipe's; its rate is for its own batch."""
     row = recipe(config.recipe, protocol, config.network)
-    rate = row.learning_rate
-    if row.optimizer == "sgd":
-        rate *= (config.batch_size or row.batch_size) / row.batch_size
     if (config.optimizer or row.optimizer) == "adam":
-        rate = _ADAM_RATE
-    elif row.optimizer == "adam":
-        rate = 100 * _ADAM_RATE
+        rate = DIGITS.learning_rate
+    elif row is DIGITS:
+        rate = _SGD_RATE
+    else:
+        rate = row.learning_rate * (
+            (config.batch_size or row.batch_size) / row.batch_size)
     return dict({name: getattr(row, name) for name in (
         "batch_size", "epoch", "optimizer", "lr_schedule", "lr_steps",
         "warmup_epochs", "weight_decay", "clip_norm")}, learning_rate=rate)

@@ -5,6 +5,7 @@ import os
 import tensorflow as tf
 
 from nonlocal_tf import trained
+from nonlocal_tf.command import some
 from nonlocal_tf.data.class_names import normalised
 from nonlocal_tf.errors import UserError
 
@@ -59,10 +60,7 @@ def load(session, network, config, class_names, report):
                 or "its norms are not frozen", "; ..." * (len(wrong) > 3),
                 found.config.network, found.config.resnet_size,
                 found.config.base_width, found.config.frozen_norm))
-    operations = {wanted[name].initializer: name for name in loaded}
-    session.run(list(operations), {
-        operation.inputs[1]: stored[name]
-        for operation, name in operations.items()})
+    trained.assign(session, wanted, {name: stored[name] for name in loaded})
     report.lines(_lines(found, config, loaded, new, sorted(
         name for name in stored if name not in wanted
         and name.startswith(network.name_scope.name)
@@ -88,7 +86,7 @@ def _read(init):
 def _lines(found, config, loaded, new, skipped):
     lines = ["First weights from {}: {} tensors loaded, {} skipped, {} new"
              .format(found.prefix, len(loaded), len(skipped), len(new))]
-    lines += ["  {}: {}".format(word, _some(names)) for word, names in (
+    lines += ["  {}: {}".format(word, some(names, 4)) for word, names in (
         ("new", new), ("skipped", skipped)) if names]
     changed = ["{} {} (now {})".format(
         name, getattr(found.config, name), getattr(config, name))
@@ -96,8 +94,3 @@ def _lines(found, config, loaded, new, skipped):
         if getattr(found.config, name) != getattr(config, name)]
     return lines + (["  it was made with {}".format(", ".join(changed))]
                     if changed else [])
-
-
-def _some(names):
-    return ", ".join(names[:4]) + (
-        " and {} more".format(len(names) - 4) if names[4:] else "")

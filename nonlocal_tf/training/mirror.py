@@ -1,7 +1,6 @@
 """The folders of a job in OBS, and their copies on the local disk."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -45,8 +44,7 @@ def _as_folder(url):
 def locked(folder):
     """A folder of copies, made if need be, for one process at a time."""
     storage.make_folder(folder, "--cache_dir")
-    with open(os.path.join(folder, ".lock"), "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with storage.locked(os.path.join(folder, ".lock")):
         yield
 
 

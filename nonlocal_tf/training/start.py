@@ -66,8 +66,6 @@ def begin(start, session, graph, platform, folder, first):
             raise
         failure = failure or error
     if platform.size == 1:
-        if failure:
-            raise failure
         return start.step, start.progress
     place = session.run(graph.agreed_start, {graph.start: [
         -1 if failure else start.step, start.progress.epoch,

@@ -39,7 +39,7 @@ def write(config, values, more):
         variables = _variables(config)
         variable(tf.zeros([], tf.int64), "global_step", trainable=False)
         session.run(tf1.global_variables_initializer())
-        assign(session, variables, values)
+        trained.assign(session, variables, values)
         folder.save(session, tf1.train.Saver(), 0, note)
     return folder.prefix(0)
 
@@ -69,10 +69,3 @@ def _variables(config):
     network = tasks.make_network(config)
     prefix = network.name_scope.name
     return {each.op.name[len(prefix):]: each for each in network.variables}
-
-
-def assign(session, variables, values):
-    """Gives variables their values, name by name."""
-    operations = [variables[name].initializer for name in values]
-    session.run(operations, {operation.inputs[1]: value for operation, value
-                             in zip(operations, values.values())})

@@ -145,7 +145,8 @@ def train_batches(config, data, epoch, start, rank, ranks):
     protocol, row = PROTOCOLS[config.protocol], sampling(config)
 
     def make(place):
-        for index in np.roll(order, -place):
+        for offset in range(len(order)):
+            index = order[(place + offset) % len(order)]
             path = paths[index]
             if path in data.unreadable:
                 continue

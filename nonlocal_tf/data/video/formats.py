@@ -15,7 +15,7 @@ _PATHS = ("path", "video", "filename", "file", "video_name", "video_path",
 _STARTS = {"label_from_0": 0, "label_from_1": 1}
 _LABELS = tuple(_STARTS) + ("label", "class", "tag", "index")
 ENDINGS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg",
-            ".wmv", ".flv", ".gif", ".3gp", ".ts", ".ogv")
+           ".wmv", ".flv", ".gif", ".3gp", ".ts", ".ogv")
 _LABELLED = re.compile(r"(.*(?:{}))\s+(.+)$".format(
     "|".join(map(re.escape, ENDINGS))), re.IGNORECASE)
 

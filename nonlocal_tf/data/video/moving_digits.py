@@ -18,7 +18,6 @@ Every file is Motion JPEG: its frames are compressed each by itself, so that
 compression tells no direction either.
 """
 
-import fcntl
 import os
 
 import numpy as np
@@ -28,7 +27,12 @@ from nonlocal_tf.data.digits import digits
 from nonlocal_tf.data.video.decode import inspect
 from nonlocal_tf.data.video.opencv import opencv
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import make_folder, replacing_folder, write_text
+from nonlocal_tf.storage import (
+    locked,
+    make_folder,
+    replacing_folder,
+    write_text,
+)
 
 # By label, clockwise from right; name: x and y of a step, y downwards.
 DIRECTIONS = {
@@ -68,8 +72,7 @@ def make(folder):
     opencv()
     path = os.path.abspath(folder)
     make_folder(os.path.dirname(path), "--data_url")
-    with open("{}/.{}.lock".format(*os.path.split(path)), "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("{}/.{}.lock".format(*os.path.split(path))):
         if not _is_whole(folder):
             logging.info("Writing %d videos of moving digits to %r ...",
                          sum(VIDEOS.values()), folder)
