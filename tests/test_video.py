@@ -62,8 +62,8 @@ def test_each_layer_has_the_mean_and_deviation_of_the_other_system(name):
 def test_training_mode_is_that_of_the_authors_code():
     arrays, meta = video_support.vector("c2_i3d_nl_8_train")
     with graph_session() as session:
-        network = thin(*VECTORS["c2_i3d_nl_8_train"][:4], {"momentum": 0.9})
-        network.protocol = network.protocol._replace(dropout=0.0)
+        network = thin(*VECTORS["c2_i3d_nl_8_train"][:4],
+                       {"momentum": 0.9, "dropout": 0.0})
         found = video_support.load(
             session, network, video_support.parameters(arrays))
         logits = session.run(network(
