@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 from benchmarks import inputs, ours
-from nonlocal_tf.export import bins, deploy, fold, graphdef, inference, predict
+from nonlocal_tf.export import fold, graphdef, inference, interface, predict
 from nonlocal_tf.tasks import make_network, of
 
 tf1 = tf.compat.v1
@@ -16,7 +16,7 @@ _CALIBRATION = 8                        # images or clips
 def samples(config, count):
     """float32 [B, S, S, 1], 0 to 1, as the file wants them; or uint8 clips."""
     images, _ = inputs.batch(config, count)
-    return bins.prepare(images, config.image_size, _LAYOUT) if (
+    return interface.digits(images, config.image_size, _LAYOUT) if (
         config.network == "digits") else images
 
 
@@ -56,7 +56,8 @@ class Live:
 
     def __init__(self, config, values, threads):
         with tf.Graph().as_default() as graph:
-            self._graph = inference.InferenceGraph(config, None, _LAYOUT)
+            self._graph = inference.InferenceGraph(
+                config, interface.of(config, None, _LAYOUT))
             self._session = tf1.Session(
                 graph=graph, config=ours.session_config(threads))
             ours.assign(self._session, self._graph.variables, values)
@@ -98,7 +99,7 @@ class File:
 
     def __init__(self, path, threads):
         frozen = graphdef.read(path)
-        self._logits = predict.logits_name(frozen, deploy.OUTPUT) + ":0"
+        self._logits = predict.logits_name(frozen, "output") + ":0"
         with tf.Graph().as_default() as graph:
             graphdef.load(frozen, path)
             self._session = tf1.Session(
@@ -106,7 +107,7 @@ class File:
 
     def __call__(self, images):
         return self._session.run(
-            self._logits, {deploy.INPUT + ":0": images})
+            self._logits, {"input:0": images})
 
 
 class Onnx:
@@ -116,9 +117,9 @@ class Onnx:
         import onnxruntime
         from tf2onnx import convert
         frozen = graphdef.read(path)
-        self._logits = predict.logits_name(frozen, deploy.OUTPUT) + ":0"
+        self._logits = predict.logits_name(frozen, "output") + ":0"
         model, _ = convert.from_graph_def(
-            frozen, input_names=[deploy.INPUT + ":0"],
+            frozen, input_names=["input:0"],
             output_names=[self._logits])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -132,4 +133,4 @@ class Onnx:
 
     def __call__(self, images):
         return self._session.run(
-            [self._logits], {deploy.INPUT + ":0": images})[0]
+            [self._logits], {"input:0": images})[0]

@@ -15,6 +15,7 @@ from nonlocal_tf.storage import gist
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+_NAMED = 10                             # of many lines
 _came = []                              # SIGTERMs, until `run` has ended
 
 
@@ -143,6 +144,14 @@ def say(line=""):
         print(line, flush=True)
     except BrokenPipeError:
         _let_go_of_stdout()
+
+
+def say_some(lines):
+    """The first lines, indented, and how many more there are."""
+    for line in lines[:_NAMED]:
+        say("  " + line)
+    if len(lines) > _NAMED:
+        say("  and {} more".format(len(lines) - _NAMED))
 
 
 def terminated():

@@ -14,15 +14,14 @@ import hashlib
 import json
 import os
 import sys
-import time
 
 from nonlocal_tf import answers, command, scores, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.pace import Pace
 
 ALL, SOME = 0, 1
 _VIDEOS = "videos.jsonl"
-_SAY_SECONDS = 10                       # between two lines of progress
 
 
 def main(arguments):
@@ -69,7 +68,7 @@ def evaluate(flags):
     plan = answers.plan(found.config, flags.protocol, flags.views)
     listed = lists.read(flags.data_url, flags.video_root, found.class_names,
                         found.config.classes, found.config.label_start)
-    check(listed, flags.data_url)
+    lists.check_labelled(listed, flags.data_url)
     folder = flags.output or os.path.join(
         flags.train_url, "evaluate", "{}-{}-{}-{}x{}".format(
             os.path.splitext(os.path.basename(os.path.abspath(
@@ -86,33 +85,16 @@ def evaluate(flags):
                     flags.view_batch)
 
 
-def check(listed, name):
-    """Refuses a list without videos, or without a label for each."""
-    if not listed.paths:
-        raise UserError("--data_url must name videos; {!r} has none.".format(
-            name))
-    bare = (listed.labels < 0).nonzero()[0]
-    if len(bare):
-        raise UserError(
-            "--data_url must have a label for each video, to tell whether the "
-            "answer is right; {!r} has none for {!r}. Add it, or ask python "
-            "-m nonlocal_tf.classify, which needs none.".format(
-                name, listed.paths[bare[0]]))
-
-
 def identity(found, plan, listed):
     """What results hold for, by name."""
     from nonlocal_tf.data.video.opencv import decoder
     with open(found.prefix + ".index", "rb") as file:
         weights = hashlib.sha1(file.read()).hexdigest()
-    rows = ["{} {}".format(label, os.path.abspath(path))
-            for label, path in zip(listed.labels, listed.paths)]
     return {
         "checkpoint": "step {}, {}".format(found.step, weights),
         "protocol": plan.name,
         "views": "{}x{}".format(plan.views.clips, plan.views.crops),
-        "list": hashlib.sha1("\n".join(rows).encode(
-            "utf-8", "surrogateescape")).hexdigest(),
+        "list": listed.digest(),
         "decoder": decoder()}
 
 
@@ -134,7 +116,7 @@ def test(network, plan, listed, folder, settings, names, view_batch=1):
             if "top" not in records.get(number, {})]
     say("{} videos, {} done, in {!r}. Interrupted, the same command goes on."
         .format(len(listed.paths), len(listed.paths) - len(left), folder))
-    began = said = time.monotonic()
+    pace = Pace(len(left), "videos")
     with open(os.path.join(folder, _VIDEOS), "a", encoding="utf-8") as file:
         for count, answer in enumerate(answers.each(network, plan, [
                 listed.paths[number] for number in left], view_batch), 1):
@@ -143,9 +125,8 @@ def test(network, plan, listed, folder, settings, names, view_batch=1):
                 number, answer, int(listed.labels[number]), plan)
             file.write(json.dumps(records[number]) + "\n")
             file.flush()
-            if time.monotonic() - said >= _SAY_SECONDS:
-                said = time.monotonic()
-                _say_progress(count, len(left), said - began, records)
+            pace.done(count, lambda: "; top-1 so far {:.2%}".format(
+                scores.summary(list(records.values()))["top1"]))
     ordered = [records[number] for number in range(len(listed.paths))]
     summary = scores.summary(ordered)
     scores.write(folder, ordered, names, dict(settings, **summary))
@@ -159,29 +140,12 @@ def test(network, plan, listed, folder, settings, names, view_batch=1):
 
 def _begin(folder, settings):
     """The records that a folder has of earlier; number -> record."""
-    path, results = (os.path.join(folder, name) for name in (
-        "settings.json", _VIDEOS))
-    if not os.path.exists(path):
-        storage.write_text(path, json.dumps(settings, indent=1))
+    results = os.path.join(folder, _VIDEOS)
+    if not storage.begun(os.path.join(folder, "settings.json"), settings):
         open(results, "w").close()
         return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            before = dict(json.load(file))
-    except (ValueError, TypeError):
-        raise UserError("--output must be a folder of its own; {!r} is there "
-                        "and not of this program. Name another.".format(path))
-    others = [name for name in settings if before.get(name) != settings[name]]
-    if others:
-        raise UserError(
-            "{!r} has results of another {}. Remove that folder, or name "
-            "another with --output.".format(folder, " and ".join(others)))
-    with open(results, "ab+") as file:
-        file.seek(0)
-        data = file.read()
-        file.truncate(data.rfind(b"\n") + 1)   # a line may be cut short
-    lines = data[:data.rfind(b"\n") + 1].decode("utf-8").splitlines()
-    return {record["number"]: record for record in map(json.loads, lines)}
+    return {record["number"]: record
+            for record in storage.whole_records(results)}
 
 
 def _record(number, answer, label, plan):
@@ -198,14 +162,6 @@ def _record(number, answer, label, plan):
         first=int(answers.best(window.alone, 1)[0]),
         frames=answer.video.count, truncated=answer.video.truncated,
         looped=answers.is_looped(plan, answer.windows))
-
-
-def _say_progress(count, total, seconds, records):
-    from nonlocal_tf.training.messages import duration
-    say("{} of {} videos, {:.3g} a second, {} left; top-1 so far {:.2%}".format(
-        count, total, count / seconds,
-        duration((total - count) * seconds / count),
-        scores.summary(list(records.values()))["top1"]))
 
 
 if __name__ == "__main__":

@@ -92,6 +92,20 @@ def _pool_pair(x, windows):
     return tf1.nn.max_pool(x, [1] + windows + [1], [1] + windows + [1], "VALID")
 
 
+def log_mean_softmax(logits):
+    """Logarithm of the mean of softmaxes, also where fp16 has no such share.
+
+    Args:
+      logits: [B, N, classes].
+    Returns:
+      [B, classes].
+    """
+    logs = tf.nn.log_softmax(logits)
+    most = tf.reduce_max(logs, 1, keepdims=True)
+    return tf.math.log(tf.reduce_mean(tf.exp(logs - most), 1)) + (
+        tf.squeeze(most, 1))
+
+
 class Conv(tf.Module):
     """Convolution with even zero padding, k // 2 on every side.
 

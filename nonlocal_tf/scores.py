@@ -13,12 +13,11 @@ import os
 import numpy as np
 
 from nonlocal_tf import storage
-from nonlocal_tf.command import say
+from nonlocal_tf.command import say, say_some
 
 TOP = 5
 FILES = ("videos.jsonl", "summary.json", "classes.csv", "confusion.csv",
          "confusion.png")
-_NAMED = 10                             # videos of each kind that are named
 _CELL = 22                              # pixels of the picture's fields
 
 
@@ -109,11 +108,11 @@ def show(records, names, found, plan):
     say("mean of the classes {:.2%}".format(found["mean_class"]))
     say(", ".join("{} {}".format(found[name], name) for name in (
         "missing", "unreadable", "truncated", "looped")))
-    _say_some([each["error"] for each in records if "error" in each])
+    say_some([each["error"] for each in records if "error" in each])
     wrong = worst(records)
     if wrong:
         say("wrong and surest of it, of {}:".format(len(wrong)))
-    _say_some(["{:6.2%}  {} is {}, not {}".format(
+    say_some(["{:6.2%}  {} is {}, not {}".format(
         each["top"][0]["probability"], each["path"], names[each["label"]],
         names[each["top"][0]["class"]]) for each in wrong])
 
@@ -173,10 +172,3 @@ def csv_text(rows):
     file = io.StringIO()
     csv.writer(file).writerows(rows)
     return file.getvalue()
-
-
-def _say_some(lines):
-    for line in lines[:_NAMED]:
-        say("  " + line)
-    if len(lines) > _NAMED:
-        say("  and {} more".format(len(lines) - _NAMED))

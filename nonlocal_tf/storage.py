@@ -8,6 +8,7 @@ place. What is remote (obs://, s3://) is reached by `nonlocal_tf.remote`.
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -88,6 +89,57 @@ def write_text(path, text):
     """
     with replacing(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def begun(path, settings):
+    """Whether work with these settings was begun; else they are kept there.
+
+    Args:
+      path: of a JSON file, which may have more than them.
+      settings: name -> value.
+    Raises:
+      UserError: it was begun with others, or the file is something else.
+    """
+    if not os.path.exists(path):
+        write_text(path, json.dumps(settings, indent=1) + "\n")
+        return False
+    try:
+        with open(path, encoding="utf-8") as file:
+            before = dict(json.load(file))
+    except (ValueError, TypeError):
+        raise UserError("--output must be a folder of its own; {!r} is there "
+                        "and not of this program. Name another.".format(path))
+    others = [name for name, value in json.loads(json.dumps(settings)).items()
+              if before.get(name) != value]
+    if others:
+        raise UserError(
+            "{!r} has results of another {}. Remove that folder, or name "
+            "another with --output.".format(
+                os.path.dirname(path), " and ".join(others)))
+    return True
+
+
+def whole_records(path):
+    """The records of a file of JSON lines, whose last may be cut short."""
+    with open(path, "ab+") as file:
+        file.seek(0)
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        file.truncate(end)
+    return list(map(json.loads, data[:end].decode("utf-8").splitlines()))
+
+
+def check_space(folder, wanted, otherwise=""):
+    """Refuses to write more bytes than a folder's disk has free.
+
+    Args:
+      otherwise: what else to do than to name another folder.
+    """
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise UserError(
+            "The files take {:,} bytes; {!r} has {:,} free. Name another "
+            "--output{}.".format(wanted, folder, free, otherwise))
 
 
 def sync(path):

@@ -15,7 +15,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from nonlocal_tf.export import bins, graphdef, predict  # noqa: E402
+from nonlocal_tf.export import graphdef, interface, predict  # noqa: E402
 from nonlocal_tf.export.freeze import freeze, parse_flags  # noqa: E402
 from nonlocal_tf.platforms import gpu  # noqa: E402
 from nonlocal_tf.training.checkpoint import CheckpointFolder  # noqa: E402
@@ -58,7 +58,7 @@ def frozen_logits(path, kind, images):
     """By the frozen file, whose classes must be those of its logits."""
     graph_def = graphdef.read(path)
     (scores, classes), = predict.predict(
-        graph_def, [{"input:0": bins.prepare(images, 33, kind)}],
+        graph_def, [{"input:0": interface.digits(images, 33, kind)}],
         [predict.logits_name(graph_def, "output"), "output"])
     assert classes.dtype == np.int32
     assert classes.tolist() == scores.argmax(1).tolist()

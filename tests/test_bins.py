@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nonlocal_tf.data import idx
-from nonlocal_tf.export import bins
+from nonlocal_tf.export import bins, interface
 
 
 def written(tmp_path, tiny_set, *arguments):
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         tmp_path, tiny_set, monkeypatch, capsys):
     def full(images, image_size, kind):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(bins, "prepare", full)
+    monkeypatch.setattr(interface, "digits", full)
     assert bins.main(["--data_url", tiny_set, "--output", str(tmp_path),
                       "--image_size", "28"]) == 2
     assert "No space left" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from test_videos import cut
 from video_sets import write
 
 from nonlocal_tf import answers, evaluate, scores, trained
+from nonlocal_tf.data.video import lists
 from nonlocal_tf.data.video.lists import VideoList
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training.config import TrainConfig
@@ -201,7 +202,7 @@ def test_a_list_without_videos_or_labels(labels, words):
     listed = VideoList(tuple("{}.avi".format(number) for number in range(
         len(labels))), np.array(labels, np.int32))
     with pytest.raises(UserError, match=words):
-        evaluate.check(listed, "list.txt")
+        lists.check_labelled(listed, "list.txt")
 
 
 def test_a_network_of_digits_is_refused(shallow, tmp_path, capsys):

@@ -17,11 +17,11 @@ from nonlocal_tf import trained
 from nonlocal_tf.data import datasets
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import (
-    bins,
     fold,
     freeze,
     graphdef,
     inference,
+    interface,
     predict,
 )
 from nonlocal_tf.export.preflight import atc, checks
@@ -83,7 +83,7 @@ def answers(graph_def, x):
 
 def test_file_answers_as_the_trainers_network(pb, images, trainers_logits):
     logits, classes, probabilities = answers(
-        graphdef.read(pb), bins.prepare(images, 28, "image"))
+        graphdef.read(pb), interface.digits(images, 28, "image"))
     assert np.abs(trainers_logits).max() > 1
     np.testing.assert_allclose(logits, trainers_logits, rtol=0, atol=1e-4)
     assert classes.dtype == np.int32
@@ -130,9 +130,10 @@ def test_every_form_freezes_without_shape_operations(
     images = np.random.RandomState(0).randint(
         0, 256, (3, 28, 28, 1)).astype(np.uint8)
     with graph_session() as session:
-        graph = inference.InferenceGraph(config, batch, kind)
+        graph = inference.InferenceGraph(
+            config, interface.of(config, batch, kind))
         session.run(tf1.global_variables_initializer())
-        x = bins.prepare(images, 33, kind)
+        x = interface.digits(images, 33, kind)
         live = session.run(graph.logits, {graph.input: x})
         plain = fold.freeze(session, graph.outputs)
     folded, count = fold.fold_batch_norm(plain, ["output"])
@@ -161,13 +162,14 @@ def test_another_image_size_pads(train_url, images, tmp_path):
     padded = np.zeros((len(images), 40, 40, 1), np.float32)
     padded[:, 6:34, 6:34] = images / np.float32(255)
     np.testing.assert_array_equal(
-        padded, bins.prepare(images, 40, "image"))
+        padded, interface.digits(images, 40, "image"))
     found = trained.find(train_url, "", 40)
     with graph_session() as session:
-        graph = inference.InferenceGraph(found.config, None, "flat")
+        graph = inference.InferenceGraph(
+            found.config, interface.of(found.config, None, "flat"))
         graph.restore(session, found.prefix)
         live = session.run(graph.logits, {
-            graph.input: bins.prepare(images, 40, "flat")})
+            graph.input: interface.digits(images, 40, "flat")})
     np.testing.assert_allclose(
         answers(graph_def, padded)[0], live, rtol=0, atol=1e-4)
 

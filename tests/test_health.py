@@ -151,12 +151,13 @@ def test_what_is_recorded_is_what_the_checkpoint_does(
     """The table of a frozen graph is that of the last epoch."""
     from nonlocal_tf import trained
     from nonlocal_tf.data import datasets
-    from nonlocal_tf.export import inference
+    from nonlocal_tf.export import inference, interface
     folder, result, _ = unbroken
     images = datasets.load_test("mnist", tiny_set)[0][:8] / np.float32(255)
     found = trained.find(str(folder), "")
     with graph_session() as session:
-        graph = inference.InferenceGraph(found.config, 8, "image")
+        graph = inference.InferenceGraph(
+            found.config, interface.of(found.config, 8, "image"))
         graph.restore(session, result.checkpoint)
         row, = health.summary(["res4/0"], session.run(
             graph.attention, {graph.input: images}))

@@ -6,7 +6,7 @@ from support import graph_session, run_thin
 
 from nonlocal_tf import trained
 from nonlocal_tf.data import datasets
-from nonlocal_tf.export import bins, freeze, graphdef, inference, predict
+from nonlocal_tf.export import freeze, graphdef, inference, interface, predict
 from nonlocal_tf.export.freeze import parse_flags
 
 
@@ -25,9 +25,10 @@ def test_onnx_runtime_gives_the_live_networks_answers(
          kind, "--batchsize", str(batch)], "freeze_pb.py"))
     found = trained.find(str(tmp_path), "")
     images, _ = datasets.load_test("mnist", tiny_set)
-    x = bins.prepare(images, 28, kind)
+    x = interface.digits(images, 28, kind)
     with graph_session() as session:
-        graph = inference.InferenceGraph(found.config, None, kind)
+        graph = inference.InferenceGraph(
+            found.config, interface.of(found.config, None, kind))
         graph.restore(session, found.prefix)
         live = session.run(graph.logits, {graph.input: x})
     frozen = graphdef.read(path)

@@ -1,24 +1,39 @@
-"""Writes test images as the raw .bin files that msame and ais_bench read.
+"""Writes test images or videos as the raw .bin files that Ascend's tools read.
 
     python -m nonlocal_tf.export.bins --batchsize 32 --output bins
+    python -m nonlocal_tf.export.bins --model MODEL.pb --data_url LIST
 
-bins/input holds little-endian float32 in C order, 0 to 1, a batch a file, and
-nothing else, since msame reads every file of a folder. The rule of a name,
-read from the known 1_batch_0_32.bin (two readings are possible; this is ours):
-number of the batch from 1, "batch", first image, one past the last image. The
-last batch is filled up with zeros and keeps a full batch's name; the labels in
+bins/input holds little-endian arrays in C order, a batch a file, and nothing
+else, since msame reads every file of a folder. The last batch is filled up
+with zeros.
+
+Of images: float32, 0 to 1. The rule of a name, read from the known
+1_batch_0_32.bin (two readings are possible; this is ours): number of the batch
+from 1, "batch", first image, one past the last image. The labels in
 bins/labels.npy (int32) and bins/labels.txt (one a line) tell how many images
 there are.
+
+Of videos: 0.bin, 1.bin and so on, as a frozen network of clips takes them,
+whose note MODEL.pb.json tells how; or as --network and --protocol have them.
+bins/k400.info has a line INDEX LABEL for each video; one that cannot be read
+has zeros and the label -1. bins/manifest.json tells how they were made.
+Interrupted, the same command goes on; exit code 1: some cannot be read.
 """
 
+import json
 import os
 import re
-import shutil
 import sys
 
 from nonlocal_tf import command, storage
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import deploy
+from nonlocal_tf.export import interface
+from nonlocal_tf.protocols import (
+    CLASSES,
+    DEFAULT_PROTOCOL,
+    PROTOCOLS,
+    VIDEO_NETWORKS,
+)
 
 FILE_NAME = re.compile(r"^\d+_batch_\d+_\d+\.bin$")     # see `file_name`
 
@@ -27,6 +42,11 @@ def main(arguments):
     """Writes by command-line arguments; returns the exit code."""
     def act():
         flags = parse(arguments)
+        _check_is_no_input(flags.output)
+        if flags.model:
+            return _as_frozen(flags)
+        if flags.network:
+            return _as_published(flags)
         write(flags)
         return 0
 
@@ -39,7 +59,10 @@ def parse(arguments):
     parser.add_argument(
         "--data_url", "--data_path", default="",
         help="folder with the two test files, or with test/CLASS/*.png "
-        "(default: as train_gpu.py)")
+        "(default: as train_gpu.py); or a list of videos")
+    parser.add_argument(
+        "--model", default="", metavar="FILE", help="a frozen file, whose note "
+        "beside it tells what it takes, in place of the flags below")
     parser.add_argument("--dataset", default="mnist",
                         help="name of the data set (default: %(default)s)")
     parser.add_argument("--mirror", default="",
@@ -47,17 +70,28 @@ def parse(arguments):
     parser.add_argument("--output", default="bins",
                         help="folder to write to (default: %(default)s)")
     parser.add_argument(
-        "--batchsize", "--batch_size", type=int, default=32,
-        help="images a file, as in freeze_pb.py (default: %(default)s)")
-    parser.add_argument(
-        "--input_layout", choices=deploy.LAYOUTS, default="image",
-        help="as in freeze_pb.py (default: %(default)s)")
+        "--batchsize", "--batch_size", type=int,
+        help="images or videos a file, as in freeze_pb.py (default: 32; of "
+        "videos 1)")
+    interface.add_flags(parser)
     parser.add_argument(
         "--image_size", type=int, default=224,
         help="pixels of the image layout (default: %(default)s)")
-    parser.add_argument("--images", type=int, default=0,
+    parser.add_argument("--images", "--videos", type=int, default=0,
                         help="the first so many; 0: all (default)")
+    parser.add_argument(
+        "--network", choices=VIDEO_NETWORKS, default="", help="of clips of "
+        "another system, without a --model of ours")
+    parser.add_argument(
+        "--protocol", choices=tuple(PROTOCOLS), default="", help="that system "
+        "(default: c2d, i3d: {c2d}; tsm: {tsm})".format(**DEFAULT_PROTOCOL))
+    parser.add_argument(
+        "--video_root", default="", help="folder of the paths in the list "
+        "(default: the list's own)")
     flags = parser.parse(arguments)
+    clips = flags.model or flags.network
+    if flags.batchsize is None:
+        flags.batchsize = 1 if clips else 32
     command.check_ranges(
         flags, ("batchsize", 1, 100000), ("images", 0, 10 ** 9),
         ("image_size", 28, 4096))
@@ -66,7 +100,48 @@ def parse(arguments):
             "--output must have no \".bin\" and no comma in it, since msame "
             "takes such a path for a file, or for several; got {!r}.".format(
                 flags.output))
+    if clips and not flags.data_url:
+        raise UserError("--data_url must be a list of videos, a line PATH "
+                        "LABEL each; got none.")
     return flags
+
+
+def _as_frozen(flags):
+    """What the note of a frozen file asks for; returns the exit code."""
+    from nonlocal_tf.export import clip_bins
+    from nonlocal_tf.training.config import TrainConfig
+    path = flags.model + interface.NOTE
+    try:
+        with open(path, encoding="utf-8") as file:
+            note = json.load(file)
+        config = TrainConfig(**note["config"])
+        face = interface.of(config, *note["input"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "--model must have its note beside it, {!r}, which freeze_pb.py "
+            "writes; {}. Freeze again, or describe the input by --network and "
+            "the flags below it.".format(path, storage.gist(error)))
+    if not face.plan:
+        raise UserError(
+            "--model is for networks of clips; {!r} is one of images. Give "
+            "--batchsize, --input_layout and --image_size.".format(flags.model))
+    if os.path.exists(flags.model):
+        interface.check_same(flags.model, note["sha256"])
+    return clip_bins.write(flags, config, face, tuple(note["class_names"]))
+
+
+def _as_published(flags):
+    """As a network of another system has it; returns the exit code."""
+    from nonlocal_tf.data import class_names
+    from nonlocal_tf.export import clip_bins
+    from nonlocal_tf.training.config import TrainConfig
+    config = TrainConfig(
+        network=flags.network, protocol=flags.protocol or None,
+        image_size=flags.image_size, classes=CLASSES)
+    return clip_bins.write(
+        flags, config, interface.of(
+            config, flags.batchsize, flags.input_layout, flags.input,
+            flags.views), class_names.published(config.protocol, CLASSES))
 
 
 def write(flags):
@@ -93,11 +168,10 @@ def write(flags):
         raise UserError("--image_size must be at least {0}, as the images in "
                         "{1!r} are {0}x{0}; got {2}.".format(
                             side, config.data_folder(), flags.image_size))
-    shape = deploy.shape(
+    shape = interface.shape(
         flags.image_size, flags.batchsize, flags.input_layout, side)
     count = -(-len(labels) // flags.batchsize)
     target = os.path.join(flags.output, "input")
-    _check_is_no_input(flags.output)
     storage.make_folder(flags.output, "--output")
     replaced = _check_target(target)
     binary, text = [os.path.join(flags.output, "labels" + ending)
@@ -107,14 +181,15 @@ def write(flags):
             raise UserError(
                 "{!r} is there and not of an earlier run. Move it away, or "
                 "name another --output.".format(path))
-    _check_space(flags.output, count * deploy.bin_bytes(shape))
+    storage.check_space(flags.output, count * interface.bin_bytes(shape),
+                        ", or take the first images with --images")
     try:
         with storage.replacing_folder(target) as folder:
             for index, (batch, _, _) in enumerate(batches.test_batches(
                     images, labels, flags.batchsize)):
                 path = os.path.join(folder, file_name(index, flags.batchsize))
                 with open(path, "wb") as file:
-                    file.write(prepare(
+                    file.write(interface.digits(
                         batch, flags.image_size, flags.input_layout
                     ).astype("<f4").tobytes())
             for path in (binary, text):     # new images never have old labels
@@ -127,7 +202,7 @@ def write(flags):
         raise UserError(
             "--output {!r} must take {} files of {:,} bytes; {}. Free some "
             "space or name another folder.".format(
-                flags.output, count, deploy.bin_bytes(shape),
+                flags.output, count, interface.bin_bytes(shape),
                 storage.gist(error)))
     if replaced:
         command.say("{}: replaced {} files of an earlier run".format(
@@ -161,18 +236,9 @@ def _check_target(target):
     return len(names)
 
 
-def _check_space(folder, wanted):
-    free = shutil.disk_usage(folder).free
-    if wanted > free:
-        raise UserError(
-            "The .bin files take {:,} bytes; {!r} has {:,} free. Name another "
-            "--output, or take the first images with --images.".format(
-                wanted, folder, free))
-
-
 def _report(target, shape, count, images, flags):
     command.say("{}: {} files, each {:,} bytes: {} float32".format(
-        target, count, deploy.bin_bytes(shape), " x ".join(map(str, shape))))
+        target, count, interface.bin_bytes(shape), " x ".join(map(str, shape))))
     if images < flags.images:
         command.say("--images {}: the test set has {}".format(
             flags.images, images))
@@ -184,26 +250,6 @@ def _report(target, shape, count, images, flags):
                 (count - 1) * flags.batchsize, images - 1, rest))
     command.say("{}: {} labels (and labels.txt)".format(
         os.path.join(flags.output, "labels.npy"), images))
-
-
-def prepare(images, image_size, layout):
-    """Digits as the placeholder `input` wants them.
-
-    Args:
-      images: uint8 [N, side, side, 1].
-      image_size: S.
-      layout: "image" or "flat".
-    Returns:
-      float32 in 0..1, C-contiguous: [N, S, S, 1], zeros around, an odd rest
-      at the bottom and at the right; or [N, side * side].
-    """
-    import numpy as np
-    scaled = images.astype(np.float32) / np.float32(255)
-    if layout == "flat":
-        return scaled.reshape(len(images), -1)
-    rest = image_size - images.shape[1]
-    sides = (rest // 2, rest - rest // 2)
-    return np.pad(scaled, ((0, 0), sides, sides, (0, 0)), mode="constant")
 
 
 def file_name(index, batch_size):

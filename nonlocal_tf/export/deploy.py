@@ -1,52 +1,16 @@
 """The commands that follow a frozen graph: ours and those of Ascend's tools."""
 
-import functools
-import operator
 import os
 import re
 import shlex
 
-from nonlocal_tf.architecture import DIGIT_CLASSES, DIGIT_SIZE
+from nonlocal_tf.architecture import DIGIT_CLASSES
 from nonlocal_tf.errors import UserError
-
-INPUT, OUTPUT, PROBABILITIES = "input", "output", "probabilities"
-CLIPS = "video"                 # the input of a network of clips
-LAYOUTS = ("image", "flat")     # of the input; see `shape`
 
 # Batch sizes that an .om compiled for an open batch will take.
 DYNAMIC_BATCHES = "1,8,32"
 LARGEST_BATCH = 32
 _WIDTH = 74                     # columns of a printed line
-
-
-def shape(image_size, batch_size, layout, side=DIGIT_SIZE):
-    """Of the placeholder `input`; `side`: of the images in the files."""
-    if layout == "flat":
-        return [batch_size, side * side]
-    return [batch_size, image_size, image_size, 1]
-
-
-def input_of(config, batch_size, layout):
-    """Name and shape of the input that a `TrainConfig`'s network has.
-
-    Raises:
-      UserError: a network of clips has neither that layout nor an open batch.
-    """
-    if config.network == "digits":
-        return INPUT, shape(config.image_size, batch_size, layout,
-                            config.digit_size or DIGIT_SIZE)
-    if layout != "image" or batch_size is None:
-        raise UserError(
-            "A network of clips is frozen with --batchsize 1 or more and "
-            "--input_layout image, [B, T, H, W, 3]; got {} and {}.".format(
-                batch_size or 0, layout))
-    return CLIPS, [batch_size, config.frames, config.image_size,
-                   config.image_size, 3]
-
-
-def bin_bytes(shape, each=4):
-    """Bytes of a .bin file of a shape; of a value: float32's."""
-    return functools.reduce(operator.mul, shape, each)
 
 
 def check_soc_version(name):
@@ -89,7 +53,14 @@ def bins_command(model, shape, dataset, data_url):
     return _line(words + ["--output", _folder("bins", model)])
 
 
-def atc_command(model, shape, outputs, soc_version, name=INPUT):
+def clip_bins_command(model, videos):
+    """The line that writes the .bin files of a list of videos, if known."""
+    return _line(["python", "-m", "nonlocal_tf.export.bins", "--model", model,
+                  "--data_url", videos or "LIST",
+                  "--output", _folder("bins", model)])
+
+
+def atc_command(model, shape, outputs, soc_version, name="input"):
     """The line that compiles `model`.
 
     Args:
@@ -127,12 +98,15 @@ def msame_command(model, shape):
     return _line(words)
 
 
-def score_command(model, classes=DIGIT_CLASSES):
-    """The line that scores what msame wrote."""
+def score_command(model, classes=DIGIT_CLASSES, clips=0):
+    """The line that scores what msame wrote; `clips`: videos a file, or 0."""
     words = ["python", "-m", "nonlocal_tf.export.score",
              "--output", _folder("results", model),
-             "--labels", _folder("bins", model) + "/labels.npy"]
-    if classes != DIGIT_CLASSES:
+             "--labels", _folder("bins", model) + (
+                 "/k400.info" if clips else "/labels.npy")]
+    if clips > 1:
+        words += ["--batchsize", str(clips)]
+    elif not clips and classes != DIGIT_CLASSES:
         words += ["--classes", str(classes)]
     return _line(words)
 

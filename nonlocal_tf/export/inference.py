@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from nonlocal_tf import health, trained
 from nonlocal_tf.architecture import DIGIT_SIZE
-from nonlocal_tf.export import deploy, predict
+from nonlocal_tf.export import interface, predict
+from nonlocal_tf.layers import log_mean_softmax
 from nonlocal_tf.tasks import make_network
 
 tf1 = tf.compat.v1
@@ -16,37 +17,37 @@ class InferenceGraph:
 
     Args:
       config: its `TrainConfig`.
-      batch_size: B, static; None leaves it open.
-      layout: "image", float32 [B, S, S, 1] in 0..1, already padded to S =
-        config.image_size; or "flat", float32 [B, side * side] of the images in
-        the files, padded in the graph. Of a network of clips "image" alone,
-        float32 [B, T, S, S, 3], normalised, and with a static B.
+      face: an `interface.Interface`.
       with_probabilities: whether there is a softmax output too.
 
     Attributes:
-      input: the placeholder `input`, of clips `video`.
-      logits: float32 [B, classes].
+      input: the placeholder.
+      logits: float32 [B, classes]; of several views the logarithm of the mean
+        of their softmaxes.
       variables: the network's, moving statistics too.
-      attention: float32 [blocks, images, 4]; see `health.measure`.
-      outputs: operations `output` (int32 [B], the class) and, where asked
-        for, `probabilities` (float32 [B, classes]).
+      attention: float32 [blocks, inputs, 4]; see `health.measure`.
+      outputs: operations, the interface's `output` and, where asked for,
+        `probabilities` (float32 [B, classes]).
     """
 
-    def __init__(self, config, batch_size, layout, with_probabilities=False):
-        name, shape = deploy.input_of(config, batch_size, layout)
-        self.input = tf1.placeholder(tf.float32, shape, name)
-        images = self.input
-        if layout == "flat":
-            side = config.digit_size or DIGIT_SIZE
-            images = tf.reshape(images, [-1, side, side, 1])
+    def __init__(self, config, face, with_probabilities=False):
+        self.face = face
+        self.input = tf1.placeholder(face.dtype, face.shape, face.name)
         network = make_network(config)
         watched = []
-        self.logits = network(images, is_training=False, watch=watched)
-        self.outputs = [tf.argmax(
-            self.logits, 1, output_type=tf.int32, name=deploy.OUTPUT).op]
+        self.logits = network(
+            _as_the_network_has_it(self.input, config, face.layout),
+            is_training=False, watch=watched)
+        if face.views > 1:
+            self.logits = log_mean_softmax(tf.reshape(
+                self.logits, [-1, face.views, config.classes]))
+        self.outputs = [tf.identity(self.logits, face.output).op
+                        if face.plan else tf.argmax(
+                            self.logits, 1, output_type=tf.int32,
+                            name=face.output).op]
         if with_probabilities:
-            self.outputs.append(
-                tf.nn.softmax(self.logits, name=deploy.PROBABILITIES).op)
+            self.outputs.append(tf.nn.softmax(
+                self.logits, name=interface.PROBABILITIES).op)
         self.variables = list(network.variables)
         self.attention = health.measure(watched)
 
@@ -54,14 +55,24 @@ class InferenceGraph:
         """Reads the network's variables; Adam's are left where they are."""
         trained.restore(session, self.variables, prefix)
 
-    def answers(self, session, images):
-        """Logits [N, classes], and the attention in the first of the images."""
+    def answers(self, session, samples):
+        """Logits [N, classes], and the attention in the first of N samples."""
         logits, attention = [], []
-        for batch, valid in predict.batches_of(
-                images, self.input.shape.as_list()):
+        for batch, valid in predict.batches_of(samples, self.face):
             found, measured = session.run(
                 [self.logits, self.attention], {self.input: batch})
             logits.append(found[:valid])
-            attention.append(measured[:, :valid])
+            attention.append(measured[:, :valid * self.face.views])
         return np.concatenate(logits), np.concatenate(
             attention, 1)[:, :health.SAMPLES]
+
+
+def _as_the_network_has_it(x, config, layout):
+    """The placeholder as [B, S, S, 1] or [B, T, H, W, 3]."""
+    if layout == "flat":
+        side = config.digit_size or DIGIT_SIZE
+        return tf.reshape(x, [-1, side, side, 1])
+    axes = interface.CLIPS.get(layout, ())
+    if axes != tuple(sorted(axes)):
+        return tf.transpose(x, np.argsort(axes))
+    return x

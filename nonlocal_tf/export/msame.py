@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 from nonlocal_tf import command, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import deploy
+from nonlocal_tf.export import interface
 from nonlocal_tf.export.preflight import atc
 
 
@@ -244,7 +244,7 @@ def _common_names(folders):
 
 def _check_size(each, path):
     """msame does not: a wrong size runs, or fails on the device."""
-    wanted = deploy.bin_bytes(each.shape, each.dtype.itemsize)
+    wanted = interface.bin_bytes(each.shape, each.dtype.itemsize)
     try:
         received = os.path.getsize(path)
     except OSError as error:

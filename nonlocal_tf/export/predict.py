@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf.data import batches
-from nonlocal_tf.export import bins, deploy, graphdef
+from nonlocal_tf.export import graphdef, interface
 
 tf1 = tf.compat.v1
 
@@ -15,17 +15,18 @@ IMAGES = 32                     # of a batch, where the graph leaves it open
 
 
 class Comparison(NamedTuple):
-    """A live network and its file on the same images."""
+    """A live network and its file on the same samples."""
 
     difference: float                   # largest, of a logit
     largest: float                      # largest logit of the live network
-    classes: np.ndarray                 # int32 [N], by the file
+    classes: np.ndarray                 # int [N], by the file
     flips: int                          # classes that differ
 
 
 def logits_name(graph_def, output):
-    """The tensor whose largest entry the node `output` (ArgMax) names."""
-    return graphdef.by_name(graph_def)[output].input[0]
+    """The tensor whose largest entry is the class: what an ArgMax reads."""
+    node = graphdef.by_name(graph_def)[output]
+    return node.input[0] if node.op == "ArgMax" else output
 
 
 def cpu_session():
@@ -53,37 +54,43 @@ def predict(graph_def, feeds, fetches):
             yield session.run(names, feed)
 
 
-def batches_of(images, shape):
+def batches_of(samples, face):
     """Batches for the input.
 
     Args:
-      images: uint8 [N, S, S, 1]; or clips, float32 [N, T, S, S, 3], as the
-        network takes them.
-      shape: of the placeholder, a list; None for an open batch.
+      samples: uint8 [N, S, S, 1] of digits; of clips [N * views, T, S, S, 3].
+      face: an `interface.Interface`.
     Yields:
-      An array of that shape, and how many of its images count.
+      An array of its shape, and how many answers to it count.
     """
-    kind = "flat" if len(shape) == 2 else "image"
     for batch, _, valid in batches.test_batches(
-            images, np.zeros(len(images), np.int32), shape[0] or IMAGES):
-        yield batch if len(shape) == 5 else bins.prepare(
-            batch, shape[1], kind), valid
+            samples, np.zeros(len(samples), np.int32),
+            face.shape[0] or IMAGES):
+        yield interface.prepared(batch, face), valid // face.views
 
 
-def answers(graph_def, images, feed=lambda batch: batch):
+def answers(graph_def, samples, face, feed=lambda batch: batch):
     """Logits [N, classes] and the classes [N] of a frozen graph of ours."""
-    node, = graphdef.placeholders(graph_def)
-    results = predict(
-        graph_def, ({node.name + ":0": feed(batch)} for batch, _ in batches_of(
-            images, graphdef.declared_shape(node))),
-        [logits_name(graph_def, deploy.OUTPUT), deploy.OUTPUT])
-    logits, classes = map(np.concatenate, zip(*results))
-    return logits[:len(images)], classes[:len(images)]  # the rest fills up
+    return joined(predict(
+        graph_def, ({face.name + ":0": feed(batch)}
+                    for batch, _ in batches_of(samples, face)),
+        [logits_name(graph_def, face.output), face.output]),
+                  len(samples) // face.views)
 
 
-def compare(graph_def, live, images):
-    """A `Comparison` of the file with the live network's logits."""
-    logits, classes = answers(graph_def, images)
+def joined(results, count):
+    """Pairs of logits and classes, or of logits twice, of batches.
+
+    Returns:
+      Logits [count, classes] and the classes; the rest fills up.
+    """
+    logits, classes = (np.concatenate(each)[:count] for each in zip(*results))
+    return logits, classes if classes.ndim == 1 else classes.argmax(axis=1)
+
+
+def compare(found, live):
+    """A `Comparison` of a file's `answers` with the live network's logits."""
+    logits, classes = found
     return Comparison(
         float(np.abs(logits - live).max()), float(np.abs(live).max()), classes,
         int(np.sum(classes != live.argmax(axis=1))))

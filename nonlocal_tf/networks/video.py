@@ -22,6 +22,7 @@ from nonlocal_tf.layers import (
     Conv,
     Dense,
     TemporalConv,
+    log_mean_softmax,
     max_pool,
     sizes,
 )
@@ -296,9 +297,8 @@ class VideoResNet(tf.Module):
             return self.dense(x)
         logits = self.dense(tf.reshape(x, [-1, channels]))
         places = x.shape.as_list()[1] * x.shape.as_list()[2]
-        shares = tf.nn.softmax(tf.reshape(
+        return log_mean_softmax(tf.reshape(
             logits, [-1, places, logits.shape.as_list()[1]]))
-        return tf.math.log(tf.reduce_mean(shares, 1))
 
     def _dropped(self, x, is_training):
         """Dropout of features, and its factor outside training."""

@@ -11,12 +11,17 @@ A task is a module with these functions of a `TrainConfig`:
   test_batches(config, data, batch_size, rank, ranks)
   remarks(config, data)           lines at the end of a run
   title, size, name, source       of a config: words for a run's first lines
-  load_test(config, class_names)  test images and labels of a frozen graph
-  random_samples(config, count)   what a frozen graph may be compared on
+  load_test(config, class_names, count, plan)
+                                  the first test samples, and labels, that a
+                                  frozen graph is compared on; None without
+  random_samples(config, count, plan)     noise in their place
+  samples(config, plan)           how many, unless told
   input_shape(config, size)       of a uint8 batch
   make_network(config, **more)    a `tf.Module` of uint8 or float32 batches
   read(file, config, flags)       one input of `classify`, a batch of 1
-  UNIT, INPUT_RANGE, BATCH        words and default of a frozen graph
+  UNIT                            of a batch, a word
+  BATCH, TEST                     a frozen graph's default batch size, and
+                                  which setting names the test samples
 """
 
 import importlib

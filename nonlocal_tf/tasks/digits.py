@@ -8,8 +8,8 @@ from nonlocal_tf.architecture import BLOCKS, DIGIT_CLASSES, DIGIT_SIZE
 from nonlocal_tf.data import batches, datasets, pictures
 from nonlocal_tf.networks.digits import ResNet
 
-UNIT, INPUT_RANGE = "images", "0 to 1"
-BATCH = 32                              # of a frozen graph
+UNIT = "images"
+BATCH, TEST = 32, "data_url"            # of a frozen graph
 
 
 def load(config):
@@ -74,19 +74,27 @@ def remarks(config, data):
     return []
 
 
-def load_test(config, class_names=()):
-    """Test images and labels for the network of a settled config."""
+def load_test(config, class_names, count, plan):
+    """The first test images and labels for the network of a settled config."""
+    del plan                            # one view of an image
     folder = config.data_folder()
     images, labels = datasets.load_test(
         config.dataset, folder, config.mirrors(), class_names)
     datasets.check_side(images, config.digit_size, folder,
                         "as the network's are")
     datasets.check_labels(labels, config.classes, folder)
-    return images, labels
+    return images[:count], labels[:count]
 
 
-def random_samples(config, count):
+def samples(config, plan):
+    """Images to compare a frozen graph on, in about a minute on two cores."""
+    del plan
+    return max(32, 32 * 224 ** 2 // config.image_size ** 2)
+
+
+def random_samples(config, count, plan):
     """Images of noise, uint8 [N, S, S, 1]."""
+    del plan
     return np.random.RandomState(0).randint(
         0, 256, input_shape(config, count)).astype(np.uint8)
 

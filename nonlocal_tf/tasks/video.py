@@ -3,6 +3,7 @@
 import numpy as np
 
 from nonlocal_tf.architecture import BLOCKS
+from nonlocal_tf.data.video import lists, moving_digits, views
 from nonlocal_tf.data.video.feed import (  # noqa: F401
     fingerprint,
     load,
@@ -13,11 +14,11 @@ from nonlocal_tf.data.video.feed import (  # noqa: F401
 )
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.networks.video import VideoResNet
-from nonlocal_tf.protocols import CLASSES, PROTOCOLS, has_out_bias, trunk
+from nonlocal_tf.protocols import CLASSES, has_out_bias, trunk
 from nonlocal_tf.storage import gist
 
-UNIT, INPUT_RANGE = "clips", "normalised as the protocol does it"
-BATCH = 1                               # of a frozen graph
+UNIT = "clips"
+BATCH, TEST = 1, "test_url"             # of a frozen graph
 
 
 def title(config):
@@ -42,18 +43,58 @@ def source(config):
         config.test_url) else config.data_folder()
 
 
-def load_test(config, class_names=()):
-    """There are none yet: see `random_samples`."""
-    del class_names
-    return random_samples(config, 2), None
+def test_list(config):
+    """Path of the list of the test videos; "" where there is none."""
+    if not config.test_url and config.dataset == "moving_digits":
+        return moving_digits.make(config.data_folder())[1]
+    return config.test_url
 
 
-def random_samples(config, count):
-    """Clips of noise as the network takes them, float32 [N, T, S, S, 3]."""
-    protocol = PROTOCOLS[config.protocol]
-    clips = np.random.RandomState(0).randint(
-        0, 256, input_shape(config, min(count, 2)))
-    return ((clips - protocol.mean) / protocol.deviation).astype(np.float32)
+def load_test(config, class_names, count, plan):
+    """Views of the first test videos that can be read, and their labels.
+
+    Args:
+      config: with --test_url, or of moving digits; else there are none.
+      class_names: of the network.
+      count: videos.
+      plan: an `answers.Plan`.
+    Returns:
+      uint8 [N * views, T, S, S, 3], int32 [N]; or None.
+    Raises:
+      UserError: the list cannot be read, or not one of its videos.
+    """
+    path = test_list(config)
+    if not path:
+        return None
+    listed = lists.read(path, config.video_root, class_names, config.classes,
+                        config.label_start)
+    clips, labels, errors = [], [], []
+    for name, label in zip(listed.paths, listed.labels):
+        try:
+            clips.append(views.test_views(name, plan.protocol, plan.views))
+            labels.append(label)
+        except UserError as error:
+            errors.append(error)
+        if len(clips) == count:
+            break
+    if not clips:
+        raise UserError("None of the videos of {!r} can be read; the first: "
+                        "{}".format(path, errors[0] if errors else "none"))
+    return np.concatenate(clips), np.array(labels)
+
+
+def samples(config, plan):
+    """Videos to compare a frozen graph on, in about a minute on two cores."""
+    area = config.frames * plan.views.crop_size ** 2 * plan.count
+    return max(1, 16 * 8 * 224 ** 2 // area)
+
+
+def random_samples(config, count, plan):
+    """Clips of noise, uint8 [N * views, T, S, S, 3]."""
+    side = plan.views.crop_size
+    return np.random.RandomState(0).randint(
+        0, 256, [count * plan.count, config.frames, side, side, 3]
+    ).astype(np.uint8)
 
 
 def input_shape(config, size):

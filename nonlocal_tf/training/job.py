@@ -124,8 +124,9 @@ class Job:
         """Writes PB_Model/model.pb of the newest checkpoint."""
         from nonlocal_tf.export import freeze
         freeze.freeze(freeze.parse_flags(
-            ["--train_url", self.config.train_url,
-             "--data_url", self.config.data_folder()], self.program))
+            ["--train_url", self.config.train_url, "--data_url",
+             self.config.data_folder() if self.config.network == "digits"
+             else self.config.test_url], self.program))
 
 
 def _check_alone(environ):

@@ -5,6 +5,7 @@ import tensorflow as tf
 from nonlocal_tf import storage, tasks
 from nonlocal_tf.architecture import format_placement
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.pace import duration
 
 GIB = 2.0 ** 30
 _WAITING = 0.1                  # share of the time, beyond which to say so
@@ -125,18 +126,6 @@ def ending(step_number, total_steps, progress, epoch, by_signal):
         "by a signal" if by_signal else "by --max_steps", step_number,
         total_steps, "" if by_signal else " with more --max_steps",
         " Tests follow whole epochs only." if progress.steps else "")
-
-
-def duration(seconds):
-    """Seconds as "45 s", "12 min", "3 h 05 min" or "2.5 days"."""
-    if seconds < 100:
-        return "{:.0f} s".format(seconds)
-    minutes = int(round(seconds / 60))
-    if minutes < 100:
-        return "{} min".format(minutes)
-    if minutes >= 48 * 60:
-        return "{:.1f} days".format(minutes / (24 * 60))
-    return "{} h {:02d} min".format(minutes // 60, minutes % 60)
 
 
 def bad_loss(loss, step_number, epoch, config, folder):

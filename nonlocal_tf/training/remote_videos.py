@@ -1,17 +1,16 @@
 """Lists in OBS and the videos that they name, copied here for a job."""
 
 import os
-import time
 
 from nonlocal_tf import remote, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.data.ahead import ahead
 from nonlocal_tf.data.video import formats
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.pace import Pace
 from nonlocal_tf.training import mirror
 
 _THREADS = 16
-_SAY_SECONDS = 10.0
 _BESIDE = "classInd.txt"                # UCF-101's lists want it
 
 
@@ -115,9 +114,7 @@ def _copy_all(names, url, folder):
             return
         os.replace(target + storage.PARTIAL, target)
 
-    said = time.monotonic()
+    pace = Pace(len(names), "videos")
     for done, _ in enumerate(ahead(copy, names, _THREADS, 4 * _THREADS), 1):
-        if time.monotonic() - said >= _SAY_SECONDS:
-            said = time.monotonic()
-            say("  {} of {}".format(done, len(names)))
+        pace.done(done)
     return missing

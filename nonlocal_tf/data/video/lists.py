@@ -6,6 +6,7 @@ is a table with a header (path, label; Kinetics' CSV), UCF-101's trainlist with
 classInd.txt beside it, or a folder with a folder for each class.
 """
 
+import hashlib
 import os
 import re
 from typing import NamedTuple, Optional
@@ -31,6 +32,13 @@ class VideoList(NamedTuple):
     class_names: tuple = ()
     remarks: tuple = ()
     start: Optional[int] = None
+
+    def digest(self):
+        """SHA-1 of paths and labels in their order, as hex digits."""
+        rows = ["{} {}".format(label, os.path.abspath(path))
+                for label, path in zip(self.labels, self.paths)]
+        return hashlib.sha1("\n".join(rows).encode(
+            "utf-8", "surrogateescape")).hexdigest()
 
 
 def read(path, root="", class_names=(), classes=None, start=None):
@@ -109,3 +117,17 @@ def _repeated(rows, paths, labels):
         return ()
     return ("Lines whose video is on an earlier line too: {} (first: {})."
             .format(len(again), rows.at(again[0])),)
+
+
+def check_labelled(listed, name):
+    """Refuses a list without videos, or without a label for each."""
+    if not listed.paths:
+        raise UserError("--data_url must name videos; {!r} has none.".format(
+            name))
+    bare = (listed.labels < 0).nonzero()[0]
+    if len(bare):
+        raise UserError(
+            "--data_url must have a label for each video, to tell whether the "
+            "answer is right; {!r} has none for {!r}. Add it, or ask python "
+            "-m nonlocal_tf.classify, which needs none.".format(
+                name, listed.paths[bare[0]]))
