@@ -4,10 +4,12 @@ Starts an S3 server on the loopback, puts handwritten digits into a bucket and
 runs boot_modelarts.py as ModelArts does: from another folder, with its
 environment variables, OBS URLs and arguments. After epoch 2 the job is killed
 as by `kill -9` and its disk is lost; the second start goes on from the bucket.
+Then a job of a thin network of clips, on lists and small videos in the bucket.
 """
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -20,9 +22,12 @@ from obs_server import ObsServer
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+from video_sets import write_set  # noqa: E402
+
 from nonlocal_tf.data import datasets  # noqa: E402
 
 BUCKET, DATA, OUTPUT = "rehearsal", "digits/", "output/V0001/"
+VIDEOS, CLIPS = "videos/", "output/V0002/"
 EPOCHS, KILLED_AFTER = 5, 2
 LEAST_ACCURACY = 0.96
 
@@ -42,22 +47,34 @@ def environment(server, home):
         VC_WORKER_HOSTS="127.0.0.1")
 
 
-def command(code, cache):
+def digits(cache):
     """As in the log of a real job, and what makes it a job for two cores."""
     return [
-        sys.executable, os.path.join(code, "boot_modelarts.py"),
         "--data_url=obs://{}/{}".format(BUCKET, DATA),
         "--train_url=obs://{}/{}".format(BUCKET, OUTPUT), "--num_gpus=1",
         "--platform=gpu", "--cache_dir=" + cache, "--dataset=digits",
-        "--image_size=28", "--Epoch={}".format(EPOCHS), "--batchsize=32",
+        "--image_size=28", "--base_width=16", "--batchsize=32",
+        "--Epoch={}".format(EPOCHS),
         "--learning_rate=1e-3", "--lr_schedule=cosine"]
 
 
-def run(server, home, cache, kill_after=None):
-    """Runs the job, showing its log; returns its exit status."""
+def clips(cache):
+    """The same for lists of videos."""
+    return [
+        "--network=tsm", "--data_url=obs://{}/{}train.txt".format(
+            BUCKET, VIDEOS),
+        "--test_url=obs://{}/{}test.txt".format(BUCKET, VIDEOS),
+        "--train_url=obs://{}/{}".format(BUCKET, CLIPS), "--num_gpus=1",
+        "--platform=gpu", "--cache_dir=" + cache, "--image_size=32",
+        "--base_width=4", "--Epoch=2", "--batchsize=4", "--learning_rate=0.02"]
+
+
+def run(server, home, arguments, kill_after=None):
+    """Runs a job, showing its log; returns its exit status."""
     code = os.path.join(home, "modelarts", "user-job-dir", "nonlocal_tf")
     process = subprocess.Popen(
-        command(code, cache), cwd=home, env=environment(server, home),
+        [sys.executable, os.path.join(code, "boot_modelarts.py")] + arguments,
+        cwd=home, env=environment(server, home),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         universal_newlines=True, start_new_session=True)
     killing = False
@@ -72,13 +89,15 @@ def run(server, home, cache, kill_after=None):
     return process.wait()
 
 
-def put_digits(server, folder):
-    """The data set in the bucket, as somebody uploaded it."""
-    datasets.load("digits", folder)
+def put_data(server, home):
+    """Both data sets in the bucket, as somebody uploaded them."""
     server.make_bucket(BUCKET)
-    for name in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, name), "rb") as file:
-            server.put(BUCKET, DATA + name, file.read())
+    datasets.load("digits", os.path.join(home, "digits"))
+    os.makedirs(os.path.join(home, "videos"))
+    write_set(pathlib.Path(home, "videos"))
+    for folder, prefix in (("digits", DATA), ("videos", VIDEOS)):
+        for path in sorted(pathlib.Path(home, folder).iterdir()):
+            server.put(BUCKET, prefix + path.name, path.read_bytes())
 
 
 def show(server):
@@ -93,16 +112,19 @@ def show(server):
 
 def check(server, epochs):
     """What must hold at the end, by name."""
-    keys = [key[len(OUTPUT):] for key in server.keys(BUCKET)
-            if key.startswith(OUTPUT)]
+    keys = server.keys(BUCKET)
+    own = [key[len(OUTPUT):] for key in keys if key.startswith(OUTPUT)]
     return {
         "every epoch once": [record["epoch"] for record in epochs]
         == list(range(1, EPOCHS + 1)),
         "newest three checkpoints": sum(
-            key.endswith(".index") for key in keys) == 3,
-        "the frozen graph": "PB_Model/model.pb" in keys,
-        "a log of each start": sum(key[:4] == "log/" for key in keys) == 2,
+            key.endswith(".index") for key in own) == 3,
+        "the frozen graph": "PB_Model/model.pb" in own,
+        "a log of each start": sum(key[:4] == "log/" for key in own) == 2,
         "test accuracy": epochs[-1]["test_accuracy"] >= LEAST_ACCURACY,
+        "the frozen graph of clips, and its note": {
+            CLIPS + "PB_Model/model.pb" + end for end in ("", ".json")
+        }.issubset(keys),
     }
 
 
@@ -110,7 +132,7 @@ def main():
     """Returns 0 if everything is as it must be."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as home, ObsServer() as server:
-        put_digits(server, os.path.join(home, "digits"))
+        put_data(server, home)
         place = os.path.join(home, "modelarts", "user-job-dir")
         os.makedirs(place)
         os.symlink(ROOT, os.path.join(place, "nonlocal_tf"))
@@ -118,13 +140,16 @@ def main():
         say("The first start; it is killed after epoch {}".format(
             KILLED_AFTER))
         say("exit status {}; its disk is lost".format(
-            run(server, home, cache, KILLED_AFTER)))
+            run(server, home, digits(cache), KILLED_AFTER)))
         shutil.rmtree(cache)
         say("The second start, with the same arguments")
-        status = run(server, home, cache)
-        say("exit status {}; the bucket holds".format(status))
+        status = run(server, home, digits(cache))
+        say("exit status {}; a job of clips".format(status))
+        second = run(server, home, clips(cache))
+        say("exit status {}; the bucket holds".format(second))
         epochs = show(server)
-        results = dict(check(server, epochs), **{"exit status 0": not status})
+        results = dict(check(server, epochs), **{
+            "exit status 0": not status and not second})
     say("Test accuracy {:.2%} after epoch {}; {:.0f} s".format(
         epochs[-1]["test_accuracy"], epochs[-1]["epoch"],
         time.monotonic() - began))

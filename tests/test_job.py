@@ -447,11 +447,23 @@ def test_a_job_on_videos(bucket, videos, video_job, tmp_path, capfd):
     output = capfd.readouterr().out
     assert "Copying 22 of 22 videos" in output
     assert "1 of them are not there, such as train 3.avi" in output
+    assert "of 6 test videos)" in output                # of the frozen file
     copied, = (tmp_path / "cache" / "videos").iterdir()
     assert len(list(copied.glob("*.avi"))) == 27        # another.avi is not
     assert video_job(epoch=2) == 0
     output = capfd.readouterr().out
     assert "Copying 1 of 22 videos" in output and "Going on from" in output
+
+
+def test_videos_that_the_disk_cannot_take_are_not_begun(
+        bucket, videos, video_job, tmp_path, monkeypatch, capfd):
+    usage = shutil.disk_usage(str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(
+        free=1000))
+    assert video_job() == 2
+    one_line(capfd, "The disk of --cache_dir must take about",
+             "has 1e-06 GB free")
+    assert not list((tmp_path / "cache" / "videos").glob("*/*.avi"))
 
 
 def test_a_job_begins_with_weights_of_the_bucket(

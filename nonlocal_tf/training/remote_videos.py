@@ -1,6 +1,7 @@
 """Lists in OBS and the videos that they name, copied here for a job."""
 
 import os
+import shutil
 
 from nonlocal_tf import remote, storage
 from nonlocal_tf.command import say
@@ -11,6 +12,7 @@ from nonlocal_tf.pace import Pace
 from nonlocal_tf.training import mirror
 
 _THREADS = 16
+_WEIGHED = 200                  # videos whose size is asked for, at most
 _BESIDE = "classInd.txt"                # UCF-101's lists want it
 
 
@@ -90,12 +92,32 @@ def _fetch_videos(path, url, folder):
         wanted = [name for name in dict.fromkeys(names)
                   if not os.path.exists(os.path.join(folder, name))]
         if wanted:
+            _check_room(wanted, url, folder)
             say("Copying {} of {} videos from {} to {}".format(
                 len(wanted), len(names), url, folder))
             missing = _copy_all(wanted, url, folder)
             if missing:
                 say("{} of them are not there, such as {}".format(
                     len(missing), missing[0]))
+
+
+def _check_room(names, url, folder):
+    """Refuses what the disk cannot take, by the mean size of some of them."""
+    cloud = remote.cloud()
+
+    def size(name):
+        source = remote.join(url, name)
+        return cloud.stat(source).length if cloud.exists(source) else 0
+
+    some = names[::len(names) // _WEIGHED + 1]
+    wanted = sum(ahead(size, some, _THREADS, len(some))) * (
+        len(names) / len(some))
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise UserError(
+            "The disk of --cache_dir must take about {:.3g} GB of videos from "
+            "{}; {!r} has {:.3g} GB free. Name a folder on a larger disk, or "
+            "a list of fewer.".format(wanted / 1e9, url, folder, free / 1e9))
 
 
 def _copy_all(names, url, folder):
