@@ -75,16 +75,9 @@ def write(folder, records, names, found):
       found: what summary.json has.
     """
     counts = confusion(records, len(names))
-    table = [["class", "name", "videos", "readable", "top1", "top5"]]
-    for label, name in enumerate(names):
-        own = [each for each in records if each["label"] == label]
-        read = _read(own)
-        table.append([label, name, len(own), len(read)] + [
-            sum(_hit(each, top) for each in read) / len(read) if read else ""
-            for top in (1, TOP)])
     text = {
         "summary.json": json.dumps(found, indent=1) + "\n",
-        "classes.csv": csv_text(table),
+        "classes.csv": csv_text(class_table(records, names)),
         "confusion.csv": csv_text([["label \\ answer"] + list(names)] + [
             [name] + row.tolist() for name, row in zip(names, counts)])}
     for name, content in text.items():
@@ -93,16 +86,34 @@ def write(folder, records, names, found):
         file.write(picture(counts, names))
 
 
+def class_table(records, names):
+    """A head, then a row for each class: label, name, counts, rates."""
+    table = [["class", "name", "videos", "readable", "top1", "top5"]]
+    for label, name in enumerate(names):
+        own = [each for each in records if each["label"] == label]
+        read = _read(own)
+        table.append([label, name, len(own), len(read)] + [
+            sum(_hit(each, top) for each in read) / len(read) if read else ""
+            for top in (1, TOP)])
+    return table
+
+
+def say_rates(found, with_top5=True):
+    """Says the rates of all videos of a `summary`, and of the readable."""
+    form = "top-1 {:.2%}, top-5 {:.2%}" if with_top5 else "top-1 {:.2%}"
+    say("{} of {} videos".format(
+        form.format(found["top1"], found["top5"]), found["videos"]))
+    if found["readable"] < found["videos"]:
+        say("  of the {} that could be read {}".format(
+            found["readable"], form.format(
+                found["top1_readable"], found["top5_readable"])))
+
+
 def show(records, names, found, plan):
     """Says the `summary`, and which videos could not be read or are wrong."""
     if not found["readable"]:
         return
-    say("top-1 {:.2%}, top-5 {:.2%} of {} videos".format(
-        found["top1"], found["top5"], found["videos"]))
-    if found["readable"] < found["videos"]:
-        say("  of the {} that could be read top-1 {:.2%}, top-5 {:.2%}".format(
-            found["readable"], found["top1_readable"],
-            found["top5_readable"]))
+    say_rates(found)
     say("clip-1 {:.2%}: the first view alone, {}".format(
         found["clip1"], plan.first()))
     say("mean of the classes {:.2%}".format(found["mean_class"]))

@@ -78,7 +78,7 @@ def test_the_page_leads_to_the_trainers_accuracy(tmp_path):
     assert int(trained[0]) / int(trained[1]) > 0.95
     scored = [found for line, found in accuracies.items()
               if "export.score" in line]
-    assert len(scored) == 4
+    assert len(scored) == 5
     assert all(found == [trained] for found in scored)
     frozen = [found for line, found in accuracies.items()
               if "freeze_pb" in line]

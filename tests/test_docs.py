@@ -19,7 +19,7 @@ from nonlocal_tf import (
     convert,
     evaluate,
 )
-from nonlocal_tf.export import bins, freeze, msame, score
+from nonlocal_tf.export import ais_bench, bins, freeze, msame, score
 from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.training.flags import parse_flags
 
@@ -45,8 +45,8 @@ def test_training_commands_have_flags_that_exist(path, caplog):
 @pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
 def test_export_commands_have_flags_that_exist(path):
     modules = {"nonlocal_tf.export." + name: module for name, module in (
-        ("bins", bins), ("msame", msame), ("preflight", preflight),
-        ("score", score))}
+        ("ais_bench", ais_bench), ("bins", bins), ("msame", msame),
+        ("preflight", preflight), ("score", score))}
     modules.update({"nonlocal_tf.convert": convert,
                     "nonlocal_tf.classify": classify,
                     "nonlocal_tf.evaluate": evaluate,

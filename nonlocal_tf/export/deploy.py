@@ -98,6 +98,14 @@ def msame_command(model, shape):
     return _line(words)
 
 
+def ais_bench_command(model):
+    """The line that runs the .om by the newer tool, the guide's."""
+    return _line(["python3", "-m", "ais_bench", "--model",
+                  os.path.splitext(model)[0] + ".om",
+                  "--input", _folder("bins", model) + "/input",
+                  "--output", _folder("results", model), "--outfmt", "TXT"])
+
+
 def score_command(model, classes=DIGIT_CLASSES, clips=0):
     """The line that scores what msame wrote; `clips`: videos a file, or 0."""
     words = ["python", "-m", "nonlocal_tf.export.score",

@@ -95,7 +95,8 @@ def say_what_is_next(path, flags, face, classes, source):
     outputs = [face.output] + (
         [PROBABILITIES] if flags.with_probabilities else [])
     say()
-    say("Next (atc and msame run where Ascend's toolkit is):")
+    say("Next (atc and {} run where Ascend's toolkit is):".format(
+        "ais_bench" if face.plan else "msame"))
     for line in [
             deploy.clip_bins_command(
                 path, tasks.of(source).test_list(source)) if face.plan else
@@ -103,6 +104,7 @@ def say_what_is_next(path, flags, face, classes, source):
                                 source.data_url),
             deploy.atc_command(path, face.shape, outputs, flags.soc_version,
                                face.name),
+            deploy.ais_bench_command(path) if face.plan else
             deploy.msame_command(path, face.shape),
             deploy.score_command(path, classes,
                                  flags.batchsize if face.plan else 0)

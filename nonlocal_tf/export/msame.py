@@ -26,18 +26,14 @@ inputs is run once, as by msame, whatever --loop says. Times are those of this
 CPU.
 """
 
-import concurrent.futures
 import datetime
 import os
 import sys
-import time
-from typing import Any, NamedTuple
 
 from nonlocal_tf import command, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import interface
-from nonlocal_tf.export.preflight import atc
+from nonlocal_tf.export import rehearsal
 
 
 def main(arguments):
@@ -50,7 +46,7 @@ def parse(arguments):
     parser = command.Parser.of_module(
         "nonlocal_tf.export.msame", __doc__,
         "%(prog)s --model M.pb --output FOLDER [flags]")
-    parser.add_argument("--model", required=True, help="the frozen graph")
+    rehearsal.add_flags(parser)
     parser.add_argument(
         "--input", default="", help="a .bin for each input, with commas "
         "between; or a folder for each; nothing: zeros")
@@ -62,25 +58,10 @@ def parse(arguments):
     parser.add_argument("--device", type=int, default=0,
                         help="0 to 255; for its line alone")
     parser.add_argument("--debug", type=command.boolean, default=False)
-    parser.add_argument("--dymBatch", "--dymbatch", type=int, default=None,
-                        dest="dymbatch", help="size of an open batch, to 2048")
-    parser.add_argument(
-        "--out_nodes", type=atc.names, help="not msame's: the outputs, as "
-        "given to atc (default: those that nothing reads)")
     flags = parser.parse(arguments)
     command.check_ranges(flags, ("loop", 1, 100), ("device", 0, 255))
-    if flags.dymbatch is not None and not 1 <= flags.dymbatch <= 2048:
-        raise UserError("--dymBatch must be 1 to 2048; got {}.".format(
-            flags.dymbatch))
+    rehearsal.check_flags(flags)
     return flags
-
-
-class Input(NamedTuple):
-    """An input of the graph."""
-
-    name: str
-    dtype: Any                          # of NumPy, little-endian
-    shape: list                         # every size known
 
 
 def rehearse(flags):
@@ -93,91 +74,28 @@ def rehearse(flags):
     Raises:
       UserError: one line; nothing is left in --output.
     """
-    import tensorflow as tf
-
-    from nonlocal_tf.export import graphdef, predict
-    from nonlocal_tf.export.preflight import trim
-    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
-    if flags.model.endswith(".om"):
-        raise UserError("The rehearsal runs the .pb that atc was given; got "
-                        "{!r}.".format(flags.model))
-    graph_def = trim.trim(graphdef.read(flags.model), atc.Request(
-        out_nodes=flags.out_nodes))
-    outputs = _output_names(graph_def, flags)
-    inputs = _inputs(graph_def, flags)
-    runs, from_folder = _runs(inputs, flags)
+    model = rehearsal.open_model(flags)
+    runs, from_folder = _runs(model.inputs, flags)
     _check_output_folder(flags.output)
-    try:
-        # Python acts on a signal between its own steps: a graph that waits
-        # for ever is run in a thread, and closing its session ends it.
-        with concurrent.futures.ThreadPoolExecutor(1) as thread, \
-                tf.Graph().as_default() as graph, \
-                predict.cpu_session() as session:
-            graphdef.load(graph_def, flags.model)
-            fetches = [_tensor(graph, name) for name in outputs]
-            _say_opening(flags, inputs, outputs)
-            folder = os.path.join(flags.output, _stamp(
-                datetime.datetime.now()))
-            say(folder)
-            milliseconds = []
-            with storage.replacing_folder(folder) as partial:
-                for stem, files in runs:
-                    feed = _feed(inputs, files)
-                    for _ in range(1 if from_folder else flags.loop):
-                        began = time.perf_counter()
-                        results = thread.submit(
-                            session.run, fetches, feed).result()
-                        milliseconds.append(
-                            1000 * (time.perf_counter() - began))
-                        say("Inference time: {:g}ms".format(milliseconds[-1]))
-                    say("[INFO] get max dynamic batch size success")
-                    _write(results, os.path.join(partial, stem), flags.outfmt)
-                    say("[INFO] output data success")
-                    if from_folder:
-                        say("[INFO] destroy model input success")
-    except (MemoryError, ValueError, TypeError, tf.errors.OpError) as error:
-        raise UserError("The model could not be executed: {} Do the inputs "
-                        "fit the graph?".format(storage.gist(error)))
-    except OSError as error:
-        raise UserError(
-            "--output {!r} must take the results; {}. Free some space or name "
-            "another folder.".format(flags.output, storage.gist(error)))
+    with rehearsal.writing(flags.output), rehearsal.running(model) as run:
+        _say_opening(flags, model)
+        folder = os.path.join(flags.output, _stamp(datetime.datetime.now()))
+        say(folder)
+        milliseconds = []
+        with storage.replacing_folder(folder) as partial:
+            for stem, files in runs:
+                arrays = _arrays(model.inputs, files)
+                for _ in range(1 if from_folder else flags.loop):
+                    results, taken = run(arrays)
+                    milliseconds.append(taken)
+                    say("Inference time: {:g}ms".format(taken))
+                say("[INFO] get max dynamic batch size success")
+                _write(results, os.path.join(partial, stem), flags.outfmt)
+                say("[INFO] output data success")
+                if from_folder:
+                    say("[INFO] destroy model input success")
     _say_closing(flags, milliseconds, from_folder)
     return 0
-
-
-def _inputs(graph_def, flags):
-    """The graph's `Input`s in its order, an open batch set by --dymBatch."""
-    import numpy as np
-    import tensorflow as tf
-
-    from nonlocal_tf.export import graphdef
-    inputs = []
-    for node in graphdef.placeholders(graph_def):
-        kind = graphdef.attribute_type(node, "dtype")
-        dtype = tf.as_dtype(kind) if kind else tf.string
-        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
-            raise UserError(
-                "Inputs must be numbers; {!r} of {!r} is {}. Freeze a graph "
-                "that decodes nothing.".format(
-                    node.name, flags.model, dtype.name))
-        shape = graphdef.declared_shape(node)
-        if shape and flags.dymbatch:
-            if shape[0] is not None:
-                raise UserError(
-                    "--dymBatch sets an open batch; that of {!r} in {!r} is "
-                    "{}. Leave --dymBatch out.".format(
-                        node.name, flags.model, shape[0]))
-            shape[0] = flags.dymbatch
-        if shape is None or None in shape:
-            raise UserError(
-                "Each size of the input must be known; {!r} of {!r} is {}. "
-                "Give --dymBatch, or freeze with a fixed --batchsize.".format(
-                    node.name, flags.model, "of unknown rank" if shape is None
-                    else [-1 if size is None else size for size in shape]))
-        inputs.append(Input(node.name, np.dtype(
-            dtype.as_numpy_dtype).newbyteorder("<"), shape))
-    return inputs
 
 
 def _runs(inputs, flags):
@@ -210,7 +128,7 @@ def _runs(inputs, flags):
                 (model, entries)]
     for _, files in runs:
         for each, path in zip(inputs, files):
-            _check_size(each, path)
+            rehearsal.check_size(each, path)   # msame does not
     return runs, from_folder
 
 
@@ -242,60 +160,6 @@ def _common_names(folders):
     return names
 
 
-def _check_size(each, path):
-    """msame does not: a wrong size runs, or fails on the device."""
-    wanted = interface.bin_bytes(each.shape, each.dtype.itemsize)
-    try:
-        received = os.path.getsize(path)
-    except OSError as error:
-        raise UserError("{!r} must be a file of {:,} bytes; {}.".format(
-            path, wanted, storage.gist(error)))
-    if received != wanted:
-        raise UserError(
-            "{!r} must have {:,} bytes, {} {} for the input {!r}; it has {:,}."
-            " Write it by bins with the --batchsize, --input_layout and "
-            "--image_size of the graph; move it away if it is no input."
-            .format(path, wanted, " x ".join(map(str, each.shape)),
-                    each.dtype.name, each.name, received))
-
-
-def _output_names(graph_def, flags):
-    """Names of the output nodes, in the order of an .om."""
-    from nonlocal_tf.export import graphdef
-    leaves = [node.name for node in graphdef.leaves(graph_def)]
-    if not flags.out_nodes:
-        if not leaves:
-            raise UserError("{!r} has no output. Name one with --out_nodes."
-                            .format(flags.model))
-        return leaves
-    nodes = graphdef.by_name(graph_def)
-    for name, _ in flags.out_nodes:
-        if name not in nodes:
-            raise UserError(
-                "--out_nodes must name nodes of {!r}; it has no {!r} (those "
-                "that nothing reads: {}).".format(
-                    flags.model, name, ", ".join(leaves[:8])))
-    return [name if index is None else "{}:{}".format(name, index)
-            for name, index in flags.out_nodes]
-
-
-def _tensor(graph, name):
-    """An output, of a type that msame's files can hold."""
-    try:
-        tensor = graph.get_tensor_by_name(
-            name if ":" in name else name + ":0")
-    except (KeyError, ValueError):
-        raise UserError("The graph has no output {!r}. Name one with "
-                        "--out_nodes.".format(name))
-    dtype = tensor.dtype
-    if dtype.name == "bfloat16" or not (
-            dtype.is_floating or dtype.is_integer or dtype.is_bool):
-        raise UserError(
-            "Outputs must be float, int or bool; {!r} is {}. Name others with "
-            "--out_nodes.".format(tensor.name, dtype.name))
-    return tensor
-
-
 def _check_output_folder(path):
     """msame makes one folder, not its parents."""
     parent = os.path.dirname(os.path.abspath(path))
@@ -307,14 +171,14 @@ def _check_output_folder(path):
     storage.make_folder(path, "--output")
 
 
-def _feed(inputs, files):
-    """The arrays of one run by the names of their tensors."""
+def _arrays(inputs, files):
+    """The arrays of one run, zeros without files."""
     import numpy as np
     for path in files:
         say("[INFO] start to process file:" + path)
-    return {each.name + ":0": np.fromfile(files[index], each.dtype).reshape(
-        each.shape) if files else np.zeros(each.shape, each.dtype)
-            for index, each in enumerate(inputs)}
+    return [rehearsal.read_bin(entry, path)
+            for entry, path in zip(inputs, files)] or [
+                np.zeros(entry.shape, entry.dtype) for entry in inputs]
 
 
 def _write(results, stem, outfmt):
@@ -351,7 +215,7 @@ def _stamp(now):
         now.microsecond)
 
 
-def _say_opening(flags, inputs, outputs):
+def _say_opening(flags, model):
     """msame's lines up to the name of the folder."""
     for line in (
             "acl init success", "open device {} success".format(flags.device),
@@ -363,10 +227,10 @@ def _say_opening(flags, inputs, outputs):
             "create model output success"):
         say("[INFO] " + line)
     if flags.debug:
-        for each in inputs:
+        for each in model.inputs:
             say("[DEBUG] input {}: {} {}".format(
                 each.name, each.dtype.name, each.shape))
-        say("[DEBUG] outputs: {}".format(", ".join(outputs)))
+        say("[DEBUG] outputs: {}".format(", ".join(model.outputs)))
 
 
 def _say_closing(flags, milliseconds, from_folder):

@@ -1,8 +1,9 @@
-"""Reads what msame and ais_bench wrote, as one class for each image.
+"""Reads what msame and ais_bench wrote, as the best classes of each image.
 
 msame: <stem>_output_<i>.txt or .bin. ais_bench: <stem>_<i>.txt, .bin or .npy.
 The stem is that of the input file, so that names made by bins.py tell which
-images a file holds, in whatever order the tool took the files.
+images a file holds, in whatever order the tool took the files. Videos are in
+files that have the number of their batch for a stem, from 0.
 """
 
 import collections
@@ -15,7 +16,10 @@ import numpy as np
 from nonlocal_tf.architecture import DIGIT_CLASSES
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export.bins import FILE_NAME
+from nonlocal_tf.scores import TOP
 from nonlocal_tf.storage import PARTIAL
+
+MOST_CLASSES = 100000
 
 _NAME = re.compile(                 # stem, output, ending
     r"^(.+?)_(?:output_?)?(\d+)\.(?:txt|bin|npy)$")
@@ -35,10 +39,16 @@ class ResultFile(NamedTuple):
 class Prediction(NamedTuple):
     """What a folder of results says."""
 
-    classes: np.ndarray                 # int [N]; -1: no result
+    top: np.ndarray                     # int [N, TOP], best first; -1: none
+    scored: Optional[int]               # classes with a score; None: no scores
     surplus: list                       # names of files beyond the labels
     by_name: bool                       # places read from the files' names
     width: int                          # images of most files
+
+    @property
+    def classes(self):
+        """int [N]: the best class; -1: no result."""
+        return self.top[:, 0]
 
 
 def find_folder(output):
@@ -87,15 +97,17 @@ def _list(folder):
 
 
 def read(folder, images, output=0, batch_size=0,
-         classes=DIGIT_CLASSES):
-    """The class of every image.
+         classes=DIGIT_CLASSES, numbered=False):
+    """The best classes of every image.
 
     Args:
       folder: see `find_folder`.
       images: N, the number of labels.
       output: which of the model's outputs: classes, or a score for each class.
       batch_size: images a file, where the names do not tell; 0: unknown.
-      classes: the number of them.
+      classes: the number of them; None: as many as the files have.
+      numbered: whether the stems are numbers of batches of `batch_size`, from
+        0, of which some may be missing.
     Returns:
       A `Prediction`.
     Raises:
@@ -110,23 +122,77 @@ def read(folder, images, output=0, batch_size=0,
                 map(str, sorted({file.output for file in every})))))
     foreign = [file for file in files if file.first is None]
     if foreign:
-        files = _placed(folder, files, foreign, images, batch_size)
-    answers = np.full(images, -1)
+        files = _numbered(files, batch_size) if numbered else _placed(
+            folder, files, foreign, images, batch_size)
+    if classes is None:
+        classes = collections.Counter(
+            _count_classes(file.path, file.end - file.first)
+            for file in files[:9]).most_common(1)[0][0]
+    answers, scored = np.full([images, TOP], -1), classes
     for file in files:
         count = file.end - file.first
         place = answers[file.first:file.end]
         if count < 1 or (place >= 0).any():
             raise UserError(
-                "Each image needs one result; {!r} repeats images of another "
+                "Each {0} needs one result; {1!r} repeats {0}s of another "
                 "file, or holds none by its name. Leave the files of one run "
-                "there.".format(file.path))
+                "there.".format("video" if numbered else "image", file.path))
         if place.size:
-            place[:] = _classes(file.path, count, classes)[:place.size]
+            best = _best(file.path, count, classes or MOST_CLASSES)
+            place[:, :best.shape[1]] = best[:len(place)]
+            scored = scored if best.shape[1] > 1 else None
     return Prediction(
-        answers, [os.path.basename(file.path) for file in files
-                  if file.first >= images], not foreign,
+        answers, scored, [os.path.basename(file.path) for file in files
+                          if file.first >= images], not foreign,
         collections.Counter(file.end - file.first
                             for file in files).most_common(1)[0][0])
+
+
+def _numbered(files, batch_size):
+    """Files whose stem is the number of their batch."""
+    for file in files:
+        if file.first is None and not file.stem.isdigit():
+            raise UserError(
+                "Results of videos must be named by the number of their .bin, "
+                "such as 0_0.txt or 0_output_0.txt; {!r} is not. Give the "
+                "tool the folder of .bin files as --input, or move it away."
+                .format(file.path))
+    return [file if file.first is not None else file._replace(
+        first=int(file.stem) * batch_size,
+        end=(int(file.stem) + 1) * batch_size) for file in files]
+
+
+def _count_classes(path, count):
+    """How many have a score in a file of `count` videos; None: no scores."""
+    if path.endswith(".bin"):
+        each, rest = divmod(os.path.getsize(path), count)
+        if not rest and each in (2, 4, 8):
+            return None
+        if rest or each % 4 or not each:
+            raise UserError(
+                "{!r} must hold float32 scores of {} videos; it has {} bytes. "
+                "Give --classes if they are fp16, or the --batchsize that the "
+                "input was written with.".format(path, count, rest + each
+                                                 * count))
+        return each // 4
+    values, rows = len(numbers(path, None)), _rows(path)
+    if values == count:
+        return None
+    if rows != count or values % count:
+        raise UserError(
+            "{!r} must hold a row for each of its {} videos; it has {} rows, "
+            "{} values. Give the --batchsize that the input was written with."
+            .format(path, count, rows, values))
+    return values // count
+
+
+def _rows(path):
+    """Of a .txt or .npy file that holds numbers."""
+    if path.endswith(".npy"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array.shape[0] if array.ndim > 1 else 1
+    with open(path, "rb") as file:
+        return sum(bool(line.strip()) for line in file)
 
 
 def _placed(folder, files, foreign, images, batch_size):
@@ -157,11 +223,11 @@ def _placed(folder, files, foreign, images, batch_size):
             for file, number in zip(files, numbers)]
 
 
-def _classes(path, count, classes):
-    """The classes of the `count` images in a file."""
+def _best(path, count, classes):
+    """The best classes of the `count` images in a file: [count, 1 to TOP]."""
     values = numbers(path, classes, count)
     if len(values) == count and are_classes(values, classes):
-        return values.astype(np.int64)
+        return values.astype(np.int64)[:, None]
     if len(values) != count * classes:
         raise UserError(
             "{!r} must hold {} classes 0 to {}, or {} scores; it has {} values"
@@ -173,12 +239,14 @@ def _classes(path, count, classes):
         raise UserError(
             "The scores in {!r} must be finite; they are not. Did the device "
             "overflow fp16? (freeze_pb.py --check_fp16)".format(path))
-    return values.reshape(count, classes).argmax(axis=1)
+    order = np.argsort(-values.reshape(count, classes), 1, kind="mergesort")
+    return order[:, :TOP]
 
 
 def are_classes(values, classes):
     """Whether all numbers are whole, from 0 and below `classes`."""
-    return bool(np.isin(values, np.arange(classes)).all())
+    return bool((np.floor(values) == values).all() and (values >= 0).all()
+                and (values < classes).all())
 
 
 def numbers(path, classes, count=1):

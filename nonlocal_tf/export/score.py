@@ -1,11 +1,16 @@
 """Scores what msame or ais_bench wrote against the labels.
 
     python -m nonlocal_tf.export.score --output results --labels bins/labels.npy
+    python -m nonlocal_tf.export.score --output results --labels bins/k400.info
 
 Reads .txt, .bin and .npy of classes or of scores for each class, in either
 tool's naming. Each file's images are those that its name tells, so that the
 order in which the tool took the files does not matter. Exit code 0: every
 image has a result; 1: files are missing or surplus; 2: unusable.
+
+With a .info of videos, a line "INDEX LABEL" for each, the results of N.bin are
+those of batch N, from 0. Label -1: the video could not be read; its answer is
+wrong in the score of all, and left out in that of the readable.
 """
 
 import collections
@@ -35,21 +40,36 @@ def parse(arguments):
         "wrote to, or the stamped one in it")
     parser.add_argument(
         "--labels", required=True,
-        help="labels.npy or labels.txt of bins.py, or an IDX file of labels")
+        help="labels.npy, labels.txt or .info of bins.py, or an IDX file of "
+        "labels")
     parser.add_argument(
         "--output_index", type=int, default=0,
         help="output of the model (default: %(default)s)")
     parser.add_argument(
         "--batchsize", "--batch_size", type=int, default=0,
-        help="images a file, where the names do not tell")
+        help="images a file, where the names do not tell (with .info: 1)")
     parser.add_argument(
-        "--classes", type=int, default=DIGIT_CLASSES,
-        help="that the network tells apart (default: %(default)s)")
+        "--classes", type=int, default=None,
+        help="that the network tells apart (default: {}; with .info as many "
+        "as the files have, in a .bin as float32)".format(DIGIT_CLASSES))
+    parser.add_argument(
+        "--class_table", default="", help="CSV file to write, with the rates "
+        "of every class of videos")
     flags = parser.parse(arguments)
+    if flags.classes is None and not _is_info(flags):
+        flags.classes = DIGIT_CLASSES
+    if flags.classes is not None:
+        command.check_ranges(flags, ("classes", 2, 100000))
     command.check_ranges(
-        flags, ("classes", 2, 100000), ("output_index", 0, 10 ** 9),
-        ("batchsize", 0, 10 ** 9))
+        flags, ("output_index", 0, 10 ** 9), ("batchsize", 0, 10 ** 9))
+    if flags.class_table and not _is_info(flags):
+        raise UserError("--class_table needs --labels with .info, of videos; "
+                        "got {!r}.".format(flags.labels))
     return flags
+
+
+def _is_info(flags):
+    return flags.labels.endswith(".info")
 
 
 def read_labels(path, classes=DIGIT_CLASSES):
@@ -66,8 +86,8 @@ def read_labels(path, classes=DIGIT_CLASSES):
         labels = results.numbers(path, classes)
     else:
         raise UserError(
-            "--labels must be labels.npy or labels.txt of bins.py, or an IDX "
-            "file of labels; got {!r}.".format(path))
+            "--labels must be labels.npy or labels.txt of bins.py, its .info "
+            "of videos, or an IDX file of labels; got {!r}.".format(path))
     if not labels.size or not results.are_classes(labels, classes):
         raise UserError(
             "--labels must be whole numbers, 0 to {}, one for each image, as "
@@ -85,7 +105,9 @@ def score(flags):
     Raises:
       UserError: labels or results cannot be read, or do not match.
     """
-    from nonlocal_tf.export import results
+    from nonlocal_tf.export import results, video_score
+    if _is_info(flags):
+        return video_score.score(flags)
     labels = read_labels(flags.labels, flags.classes)
     folder = results.find_folder(flags.output)
     found = results.read(
