@@ -29,7 +29,7 @@ from nonlocal_tf.data import datasets  # noqa: E402
 BUCKET, DATA, OUTPUT = "rehearsal", "digits/", "output/V0001/"
 VIDEOS, CLIPS = "videos/", "output/V0002/"
 EPOCHS, KILLED_AFTER = 5, 2
-LEAST_ACCURACY = 0.96
+LEAST_ACCURACY = 0.85           # of a thin network
 
 
 def say(text):
@@ -55,7 +55,7 @@ def digits(cache):
         "--platform=gpu", "--cache_dir=" + cache, "--dataset=digits",
         "--image_size=28", "--base_width=16", "--batchsize=32",
         "--Epoch={}".format(EPOCHS),
-        "--learning_rate=1e-3", "--lr_schedule=cosine"]
+        "--learning_rate=2e-3", "--lr_schedule=cosine"]
 
 
 def clips(cache):
