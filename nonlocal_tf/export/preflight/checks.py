@@ -195,15 +195,9 @@ def _outputs(graph_def, request):
 
 def _loads(graph_def, request):
     """What TensorFlow's own check of types and shapes finds."""
-    copy = trim.without_new(graph_def)
-    for node in graphdef.placeholders(copy):
-        sizes = (request.shapes or {}).get(node.name)
-        if sizes is not None:
-            node.attr["shape"].shape.CopyFrom(tf.TensorShape(
-                [None if size < 0 else size for size in sizes]).as_proto())
     try:
         with tf.Graph().as_default() as graph:
-            graphdef.load(copy, "the graph")
+            graphdef.load(trim.loadable(graph_def, request), "the graph")
     except UserError as error:
         if "not registered" in str(error):
             return [Finding(
