@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 from support import graph_session, random_values, set_values
 
+from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import graphdef
 from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.export.preflight import affinity, atc, checks, trim
 from nonlocal_tf.networks.video import VideoResNet
@@ -241,3 +243,18 @@ def test_our_network_of_clips_is_clean_and_each_block_is_listed(thin):
         [[64, 16]] * 2 + [[16, 4]] * 3)
     assert [each.name.split("/")[-2:] for each in found[:1]] == [
         ["non_local_0", "Softmax"]]
+
+
+def test_a_damaged_graph_has_a_table_or_none():
+    data = np.frombuffer(made(attention).SerializeToString(), np.uint8)
+    random, read = np.random.RandomState(0), 0
+    for _ in range(400):
+        mutated = data.copy()
+        mutated[random.randint(0, len(data), 2)] = random.randint(0, 256, 2)
+        try:
+            graph_def = graphdef.parse(mutated.tobytes(), "x.pb")
+        except UserError:
+            continue
+        read += 1
+        assert len(affinity.matrices(graph_def, atc.Request())) <= 1
+    assert read > 50
