@@ -51,7 +51,8 @@ def add_flags(parser):
         "--out_nodes", type=names, help='"output:0;probabilities:0"')
     for name, values in _CHOICES.items():
         parser.add_argument("--" + name, choices=values.split(),
-                            help="3, TensorFlow" if name == "framework"
+                            help="3, TensorFlow; preflight reads no other"
+                            if name == "framework"
                             else argparse.SUPPRESS)
     for name in _DYNAMIC:
         parser.add_argument("--" + name, help="as for atc")
