@@ -120,7 +120,7 @@ def test_a_file_of_each_layout_answers_as_the_network(
     assert [leaf.name for leaf in graphdef.leaves(graph_def)] == [
         "class", "probabilities"]
     assert checks.examine(graph_def, atc.Request(
-        {"video": list(fed.shape)}, [("class", 0)])) == []
+        {"video": list(fed.shape)}, [("class", 0)], input_format="ND")) == []
     assert "5 of 5 test videos" in printed or "of 5 test videos" in printed
 
 

@@ -40,7 +40,8 @@ def test_printed_lines_fit_the_file(model, name):
     words = [shlex.split(line.replace("\\\n", ""), comments=True) for line in (
         deploy.bins_command(model, [8, 784], "mnist", "my data"),
         deploy.atc_command(model, [8, 784], ["output"], "Ascend310"),
-        deploy.msame_command(model, [8, 784]), deploy.score_command(model))]
+        deploy.msame_command(model, [8, 784], model[:-3]),
+        deploy.score_command(model))]
     folder, results = name.format("bins"), name.format("results")
     flags = bins.parse(words[0][3:])
     assert (flags.output, flags.data_url) == (folder, "my data")

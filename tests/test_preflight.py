@@ -212,7 +212,7 @@ def three_dimensions():
                      [1, 1, 2, 2, 1], "SAME")
     x = tf.nn.max_pool3d(tf.nn.relu(x), [1, 2, 2, 2, 1], [1, 2, 2, 2, 1],
                          "SAME")
-    output(tf.nn.avg_pool3d(x, [1, 4, 4, 4, 1], [1, 1, 1, 1, 1], "VALID"))
+    output(tf.reduce_mean(x, [1, 2, 3]))
 
 
 # name: graph, request, what is found
@@ -344,7 +344,8 @@ def function_beside():
 
 GOOD = {
     "three_dimensions": (three_dimensions, {"shapes": {
-        "video": [1, 8, 16, 16, 3]}, "out_nodes": OUTPUT}),
+        "video": [1, 8, 16, 16, 3]}, "out_nodes": OUTPUT,
+        "input_format": "ND"}),
     "relu": (PLAIN, {}),
     "no_shape": (graph(node("input", "Placeholder", dtype=FLOAT), relu()),
                  {"shapes": SHAPE}),
@@ -544,7 +545,8 @@ def test_an_atc_line_can_be_pasted(tmp_path):
 @pytest.mark.parametrize("arguments, message", [
     ([], "Name one frozen graph"),
     (["a.pb", "--model", "b.pb"], "Name one frozen graph"),
-    (["a.pb", "--framework", "5"], "--framework: invalid choice"),
+    (["a.pb", "--framework", "5"], "is for --framework=5, ONNX"),
+    (["--model", "a.onnx"], "Examine the .pb that it was made of"),
     (["a.pb", "--mode", "1"], "--mode: invalid choice"),
     (["a.pb", "--input_format", "nhwc"], "--input_format: invalid choice"),
     (["a.pb", "--precision_mode", "fp16"], "--precision_mode: invalid choice"),

@@ -22,6 +22,26 @@ def check_soc_version(name):
             .format(name))
 
 
+def soc_versions(text):
+    """The names of "Ascend310,Ascend310P3", each checked."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        check_soc_version(name)
+        if names.count(name) > 1:
+            raise UserError("--soc_version must name each chip once; got {} "
+                            "twice.".format(name))
+    return names
+
+
+def om_stem(model, soc_version, soc_versions):
+    """Path of the .om of a chip, without its ending.
+
+    An .om runs on its chip alone: with several, the names tell them apart.
+    """
+    stem = os.path.splitext(model)[0]
+    return stem if len(soc_versions) == 1 else "_".join([stem, soc_version])
+
+
 def _folder(kind, model):
     """bins or results of this model: bins_flat for flat.pb.
 
@@ -60,24 +80,30 @@ def clip_bins_command(model, videos):
                   "--output", _folder("bins", model)])
 
 
-def atc_command(model, shape, outputs, soc_version, name="input"):
+def atc_command(model, shape, outputs, soc_version, name="input", framework=3,
+                om=None):
     """The line that compiles `model`.
 
     Args:
-      model: path of the .pb.
-      shape: of the placeholder `name`; None for an open batch.
-      outputs: names of the output nodes.
+      model: path of the .pb, or of the .onnx.
+      shape: of the input `name`; None for an open batch.
+      outputs: names of the output nodes; an .onnx has its own.
       soc_version: such as Ascend310 (`npu-smi info`, without spaces).
+      framework: 3, TensorFlow; 5, ONNX.
+      om: path of the .om without its ending; the model's by default.
     """
     sizes = ",".join("-1" if size is None else str(size) for size in shape)
-    words = ["atc", "--model=" + model, "--framework=3",
-             "--output=" + os.path.splitext(model)[0],
+    words = ["atc", "--model=" + model, "--framework={}".format(framework),
+             "--output=" + (om or os.path.splitext(model)[0]),
              "--soc_version=" + soc_version,
-             "--input_shape={}:{}".format(name, sizes),
-             "--out_nodes=" + ";".join(name + ":0" for name in outputs),
-             "--log=error"]
+             "--input_shape={}:{}".format(name, sizes)]
+    if framework == 3:
+        words.append("--out_nodes=" + ";".join(
+            each + ":0" for each in outputs))
+    words.append("--log=error")
     if len(shape) > 2:
-        words.append("--input_format=" + ("NHWC" if len(shape) == 4 else "ND"))
+        images = framework == 3 and len(shape) == 4 and shape[3] <= 4
+        words.append("--input_format=" + ("NHWC" if images else "ND"))
     if shape[0] is None:
         words.append("--dynamic_batch_size=" + DYNAMIC_BATCHES)
     line = _line(words)
@@ -87,9 +113,9 @@ def atc_command(model, shape, outputs, soc_version, name="input"):
     return line
 
 
-def msame_command(model, shape):
+def msame_command(model, shape, om):
     """The line that runs the .om on the folder of .bin files."""
-    words = ["./msame", "--model", os.path.splitext(model)[0] + ".om",
+    words = ["./msame", "--model", om + ".om",
              "--input", _folder("bins", model) + "/input",
              "--output", _folder("results", model),
              "--outfmt", "TXT"]
@@ -98,10 +124,9 @@ def msame_command(model, shape):
     return _line(words)
 
 
-def ais_bench_command(model):
+def ais_bench_command(model, om):
     """The line that runs the .om by the newer tool, the guide's."""
-    return _line(["python3", "-m", "ais_bench", "--model",
-                  os.path.splitext(model)[0] + ".om",
+    return _line(["python3", "-m", "ais_bench", "--model", om + ".om",
                   "--input", _folder("bins", model) + "/input",
                   "--output", _folder("results", model), "--outfmt", "TXT"])
 

@@ -21,7 +21,6 @@ TOLERANCE = 1e-4                # largest difference of a logit that passes
 _ABOUT = """Freezes a checkpoint of train_gpu.py for Ascend's ATC, and checks
 the file before it says so. Without flags, the newest checkpoint under ./output
 becomes output/PB_Model/model.pb; of clips model.pb.json tells what it takes."""
-FORMATS = {"pb": 3, "onnx": 5}  # and atc's --framework
 
 
 def parse_flags(arguments, program):
@@ -38,8 +37,9 @@ def parse_flags(arguments, program):
         "--output", default="", help="the file to write (default: "
         "PB_Model/model.pb in --train_url, or beside the checkpoint's folder)")
     parser.add_argument(
-        "--format", choices=tuple(FORMATS), help="onnx: by tf2onnx, opset 11, "
-        "for atc --framework=5 (default: by the ending of --output, else pb)")
+        "--format", choices=tuple(interface.FRAMEWORKS), help="onnx: by "
+        "tf2onnx, opset 11, for atc --framework=5 (default: by the ending of "
+        "--output, else pb)")
     parser.add_argument(
         "--batchsize", "--batch_size", type=int,
         help="images a run, fixed in the graph; 0 leaves it open (default: "
@@ -53,7 +53,8 @@ def parse_flags(arguments, program):
         help="a second output, probabilities:0, float32 [B, classes]")
     parser.add_argument(
         "--soc_version", default="Ascend310",
-        help="the device, for the atc line (default: %(default)s)")
+        help="the device, for the atc line; several with commas between "
+        "(default: %(default)s)")
     parser.add_argument(
         "--check_fp16", action="store_true",
         help="also run the file with weights and results rounded to fp16, "
@@ -76,7 +77,7 @@ def parse_flags(arguments, program):
     if flags.test_images is not None and flags.test_images < 0:
         raise UserError("--test_images must be 0 or more; got {}.".format(
             flags.test_images))
-    deploy.check_soc_version(flags.soc_version)
+    deploy.soc_versions(flags.soc_version)
     return flags
 
 

@@ -3,7 +3,12 @@
 from nonlocal_tf.architecture import block_names
 from nonlocal_tf.command import say
 from nonlocal_tf.export import deploy
-from nonlocal_tf.export.interface import OPSET, PROBABILITIES, bin_bytes
+from nonlocal_tf.export.interface import (
+    FRAMEWORKS,
+    OPSET,
+    PROBABILITIES,
+    bin_bytes,
+)
 
 
 def say_file(path, frozen, labels, face, classes, with_probabilities):
@@ -83,9 +88,9 @@ def say_fp16(frozen, samples, face):
             right / count, right, count)
     lost = int(np.sum(~np.isfinite(logits).all(axis=1)))
     if lost:
-        text += ("; {} {} overflow fp16 (65504): compile with "
-                 "--precision_mode=allow_fp32_to_fp16 or must_keep_origin_dtype"
-                 .format(lost, face.unit))
+        text += ("; {} {} overflow fp16 (65504): preflight --run BINS names "
+                 "the values, and the flag of atc that helps".format(
+                     lost, face.unit))
     say(text)
 
 
@@ -97,18 +102,19 @@ def say_what_is_next(path, flags, face, classes, source):
     say()
     say("Next (atc and {} run where Ascend's toolkit is):".format(
         "ais_bench" if face.plan else "msame"))
-    for line in [
-            deploy.clip_bins_command(
-                path, tasks.of(source).test_list(source)) if face.plan else
-            deploy.bins_command(path, face.shape, source.dataset,
-                                source.data_url),
-            deploy.atc_command(path, face.shape, outputs, flags.soc_version,
-                               face.name),
-            deploy.ais_bench_command(path) if face.plan else
-            deploy.msame_command(path, face.shape),
-            deploy.score_command(path, classes,
-                                 flags.batchsize if face.plan else 0)
-    ]:
+    chips = deploy.soc_versions(flags.soc_version)
+    stems = [deploy.om_stem(path, chip, chips) for chip in chips]
+    lines = [deploy.clip_bins_command(
+        path, tasks.of(source).test_list(source)) if face.plan else
+        deploy.bins_command(path, face.shape, source.dataset, source.data_url)]
+    lines += [deploy.atc_command(path, face.shape, outputs, chip, face.name,
+                                 FRAMEWORKS[flags.format], stem)
+              for chip, stem in zip(chips, stems)]
+    lines.append(deploy.ais_bench_command(path, stems[0]) if face.plan else
+                 deploy.msame_command(path, face.shape, stems[0]))
+    lines.append(deploy.score_command(
+        path, classes, flags.batchsize if face.plan else 0))
+    for line in lines:
         say(line)
     shape = [face.shape[0] or deploy.LARGEST_BATCH] + face.shape[1:]
     say("Each .bin must have {:,} bytes: {} {}.".format(

@@ -4,8 +4,10 @@
         --input_shape="input:32,224,224,1" --out_nodes="output:0"
 
 Takes ATC's own flags; those that do not matter here are passed over, so that
-an atc line can be pasted. Exit code 0: clean, perhaps with doubts; 1: rejected
-(with --strict also for doubts); 2: no such graph, or wrong flags.
+an atc line can be pasted. Below the findings stand the matrices of attention
+and their memory; --run adds the range of the graph's values on real inputs.
+Exit code 0: clean, perhaps with doubts; 1: rejected (with --strict also for
+doubts); 2: no such graph, or wrong flags.
 """
 
 import json
@@ -19,6 +21,7 @@ from nonlocal_tf.export.preflight import atc
 
 CLEAN, REJECTED = 0, 1
 _EXAMPLES = 3                   # nodes shown of those with one trouble
+_MATRICES = 10                  # shown
 
 
 def main(arguments):
@@ -39,6 +42,10 @@ def parse(arguments):
         "without attributes that TensorFlow 1.15 does not know where they are "
         "at their defaults, and examine that")
     parser.add_argument(
+        "--run", metavar="FILE_OR_FOLDER", help="a .bin as msame takes it, or "
+        "a folder of them (its first four), run on this CPU: the range of all "
+        "values against fp16; of several inputs with commas between")
+    parser.add_argument(
         "--json", action="store_true", help="print every finding as JSON")
     parser.add_argument(
         "--strict", action="store_true", help="exit code 1 for doubts too")
@@ -58,7 +65,7 @@ def _examine(flags):
     import tensorflow as tf  # --help answers without it
 
     from nonlocal_tf.export import graphdef
-    from nonlocal_tf.export.preflight import checks, trim
+    from nonlocal_tf.export.preflight import affinity, checks, ranges, trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     path = flags.pb or flags.model
     graph_def = graphdef.read(path)
@@ -66,19 +73,92 @@ def _examine(flags):
         graph_def = trim.write(graph_def, path, flags.write, flags.request)
         path = flags.write
     findings = checks.examine(graph_def, flags.request)
+    matrices = affinity.matrices(graph_def, flags.request)
+    measured = None
+    if flags.run:
+        try:
+            measured = ranges.measure(
+                graph_def, flags.request, matrices, flags.run)
+        except UserError:
+            if not flags.json:          # what was found may be the reason
+                _print_table(findings)
+            raise
+        findings += ranges.findings(measured)
     rejected = sum(each.level == checks.REJECT for each in findings)
     doubts = len(findings) - rejected
     verdict = "rejected" if rejected or (flags.strict and doubts) else "clean"
     if flags.json:
-        command.say(json.dumps({
-            "model": path, "nodes": len(graph_def.node), "verdict": verdict,
-            "findings": [each._asdict() for each in findings]}, indent=1))
+        command.say(json.dumps(dict(
+            _report(findings, matrices, measured), model=path,
+            nodes=len(graph_def.node), verdict=verdict), indent=1))
     else:
         _print_table(findings)
+        _print_matrices(matrices, measured)
+        if measured:
+            _print_range(measured)
         command.say("{}: {}; {} nodes, findings to reject: {}, doubts: {}"
                     .format(path, verdict, len(graph_def.node), rejected,
                             doubts))
     return REJECTED if verdict == "rejected" else CLEAN
+
+
+def _report(findings, matrices, measured):
+    """For --json."""
+    report = {
+        "findings": [each._asdict() for each in findings],
+        "affinity": [dict(
+            each._asdict(), bytes_fp16=each.bytes(2), bytes_fp32=each.bytes(4))
+            for each in matrices]}
+    if measured:
+        for each in report["affinity"]:
+            each["largest_score"] = _number(measured.scores[each["name"]])
+        report["fp16"] = {
+            "runs": measured.runs, "beyond": len(measured.beyond()),
+            "largest": _number(measured.values[0]),
+            "node": measured.values[0].node}
+    return report
+
+
+def _number(value):
+    """None where it is not finite, which JSON does not have."""
+    return value.largest if value.finite else None
+
+
+def _print_matrices(matrices, measured):
+    """Name, sizes and bytes of the largest ones, and of all together."""
+    if not matrices:
+        return
+    rows = [("attention", "matrix", "bytes fp16", "fp32")
+            + ("largest score",) * bool(measured)]
+    for each in matrices[:_MATRICES]:
+        score = measured and measured.scores[each.name]
+        rows.append((
+            each.name, " x ".join(map(str, each.shape)),
+            "{:,}".format(each.bytes(2)), "{:,}".format(each.bytes(4))) + (
+                ("{:.4g}".format(score.largest) if score.finite else
+                 "not finite",) if measured else ()))
+    more = len(matrices) - _MATRICES
+    if more > 0:
+        rows.append(("and {} more (--json)".format(more), "", "", ""))
+    rows.append(("together", "") + tuple("{:,}".format(sum(
+        each.bytes(size) for each in matrices)) for size in (2, 4)))
+    widths = [max(len(row[at]) for row in rows if len(row) > at)
+              for at in range(len(rows[0]))]
+    for row in rows:
+        command.say("  ".join(
+            cell.rjust(size) if at else cell.ljust(size)
+            for at, (cell, size) in enumerate(zip(row, widths))).rstrip())
+    command.say()
+
+
+def _print_range(measured):
+    """What the runs say of fp16, in a line."""
+    largest, beyond = measured.values[0], len(measured.beyond())
+    command.say("Run on {} of {} inputs: {}".format(
+        measured.runs, measured.offered,
+        "{} tensors that fp16 does not hold (fp16_range)".format(beyond)
+        if beyond else "the largest value is {:.4g}, of {}; fp16 ends at 65504"
+        .format(largest.largest, largest.node)))
 
 
 def _print_table(findings):

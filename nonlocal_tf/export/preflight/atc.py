@@ -9,7 +9,7 @@ from nonlocal_tf.export import deploy
 
 _DYNAMIC = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims")
 _CHOICES = {                    # what atc takes when it makes an .om
-    "framework": "3",
+    "framework": "3 5",
     "mode": "0 3",
     "input_format": "NCHW NHWC ND NCDHW NDHWC",
     "precision_mode": "force_fp16 force_fp32 allow_fp32_to_fp16 "
@@ -38,6 +38,9 @@ class Request(NamedTuple):
     shapes: Optional[dict] = None       # --input_shape: name -> sizes, -1 open
     out_nodes: Optional[List[tuple]] = None     # (name, index or None)
     dynamic: bool = False               # a --dynamic_... flag is given
+    input_format: Optional[str] = None
+    precision: Optional[str] = None     # --precision_mode, or its _v2
+    soc_version: Optional[str] = None
 
 
 def add_flags(parser):
@@ -48,7 +51,8 @@ def add_flags(parser):
         "--out_nodes", type=names, help='"output:0;probabilities:0"')
     for name, values in _CHOICES.items():
         parser.add_argument("--" + name, choices=values.split(),
-                            help="3, TensorFlow" if name == "framework"
+                            help="3, TensorFlow; preflight reads no other"
+                            if name == "framework"
                             else argparse.SUPPRESS)
     for name in _DYNAMIC:
         parser.add_argument("--" + name, help="as for atc")
@@ -62,6 +66,12 @@ def request(flags):
     Raises:
       UserError: what ATC would refuse.
     """
+    if flags.framework == "5" or (flags.pb or flags.model).endswith(".onnx"):
+        raise UserError(
+            "Preflight reads TensorFlow's graphs (--framework=3); {!r} is for "
+            "--framework=5, ONNX. Examine the .pb that it was made of; atc "
+            "itself takes the .onnx, without --out_nodes.".format(
+                flags.pb or flags.model))
     if flags.precision_mode and flags.precision_mode_v2:
         raise UserError("--precision_mode and --precision_mode_v2 exclude each "
                         "other; give one.")
@@ -81,7 +91,10 @@ def request(flags):
             *given[:2]))
     if given:
         _check_dynamic(given[0], flags)
-    return Request(flags.input_shape, flags.out_nodes, bool(given))
+    return Request(flags.input_shape, flags.out_nodes, bool(given),
+                   flags.input_format,
+                   flags.precision_mode or flags.precision_mode_v2,
+                   flags.soc_version)
 
 
 def _check_dynamic(name, flags):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import graphdef
-from nonlocal_tf.export.preflight import operations, trim
+from nonlocal_tf.export.preflight import operations, trim, volumes
 from nonlocal_tf.export.preflight.atc import Request
 from nonlocal_tf.export.preflight.operations import DOUBT, REJECT, Finding
 
@@ -46,6 +46,7 @@ def examine(graph_def, request=None):
     orders = set(graphdef.needed(graph_def, outputs)) - values
     for node in graph_def.node:
         found = operations.of_node(node, known, functions, nodes)
+        found += volumes.of_node(node, nodes, request)
         if node.name in orders:
             found = [each._replace(remedy=_ORDERS) for each in found]
         findings += found
@@ -106,6 +107,9 @@ def _inputs(graph_def, whole, request):
         dtype = graphdef.attribute_type(node, "dtype")
         if dtype != operations.STRING:
             findings += _placeholder(node, asked.get(node.name), request)
+            findings += volumes.of_input(
+                node, asked.get(node.name) or graphdef.declared_shape(node)
+                or [], request)
         if dtype not in _INPUTS:
             findings.append(Finding(
                 REJECT, "input_type", node.name,
@@ -191,15 +195,9 @@ def _outputs(graph_def, request):
 
 def _loads(graph_def, request):
     """What TensorFlow's own check of types and shapes finds."""
-    copy = trim.without_new(graph_def)
-    for node in graphdef.placeholders(copy):
-        sizes = (request.shapes or {}).get(node.name)
-        if sizes is not None:
-            node.attr["shape"].shape.CopyFrom(tf.TensorShape(
-                [None if size < 0 else size for size in sizes]).as_proto())
     try:
         with tf.Graph().as_default() as graph:
-            graphdef.load(copy, "the graph")
+            graphdef.load(trim.loadable(graph_def, request), "the graph")
     except UserError as error:
         if "not registered" in str(error):
             return [Finding(

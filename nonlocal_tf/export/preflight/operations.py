@@ -62,6 +62,10 @@ _KINDS = [(re.compile(pattern), level, check, reason, remedy)
 )]
 _CALLS = re.compile(r"(Stateful)?PartitionedCall$|RemoteCall$|SymbolicCall$|"
                     r"(Stateless)?(If|Case|While|For)$")
+_INSTEAD = {                    # of an operation that is not in the list
+    "Roll": "Write it as slices: tf.concat([x[:, -1:], x[:, :-1]], 1). TSM's "
+            "shift has zeros in the place of what comes round (tf.pad).",
+}
 _ODD_TYPES = {each.as_datatype_enum: each.name for each in (
     tf.float64, tf.bfloat16, tf.complex64, tf.complex128)}
 
@@ -162,8 +166,9 @@ def of_node(node, known, functions, nodes):
             REJECT, "operation", node.name,
             "{} is not in the lists (of 2021) of what ATC's parser and plugins "
             "take (E12011, E19010)".format(node.op),
-            "Write it with listed operations, or look for it in your CANN's "
-            "own list of supported TensorFlow operators.")]
+            _INSTEAD.get(node.op, "Write it with listed operations, or look "
+                         "for it in your CANN's own list of supported "
+                         "TensorFlow operators."))]
     return _listed(node, known, nodes)
 
 

@@ -66,6 +66,17 @@ def without_new(graph_def):
     return result
 
 
+def loadable(graph_def, request):
+    """`without_new`, its Placeholders of the sizes of --input_shape."""
+    result = without_new(graph_def)
+    for node in graphdef.placeholders(result):
+        sizes = (request.shapes or {}).get(node.name)
+        if sizes is not None:
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape(
+                [None if size < 0 else size for size in sizes]).as_proto())
+    return result
+
+
 def write(graph_def, path, target, request):
     """Writes what ATC compiles, so that TensorFlow 1.15 takes it.
 
