@@ -151,7 +151,7 @@ def read(folder, images, output=0, batch_size=0,
 def _numbered(files, batch_size):
     """Files whose stem is the number of their batch."""
     for file in files:
-        if file.first is None and not file.stem.isdigit():
+        if file.first is None and not file.stem.isdecimal():
             raise UserError(
                 "Results of videos must be named by the number of their .bin, "
                 "such as 0_0.txt or 0_output_0.txt; {!r} is not. Give the "
