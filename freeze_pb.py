@@ -5,17 +5,12 @@
 
 import sys
 
-from nonlocal_tf import command
 from nonlocal_tf.export import freeze
 
 
 def main(arguments):
     """Freezes by command-line arguments; returns the exit code."""
-    def act():
-        freeze.freeze(freeze.parse_flags(arguments, "freeze_pb.py"))
-        return 0
-
-    return command.run("freeze_pb.py", act)
+    return freeze.main(arguments, "freeze_pb.py")
 
 
 if __name__ == "__main__":

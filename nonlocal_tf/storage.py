@@ -191,7 +191,7 @@ def only_run_in(folder):
     except OSError as error:
         raise UserError(
             "The lock of a run must be a file that can be written; {!r}: {}. "
-            "Remove it, or give another --train_url.".format(
+            "Remove it, or name another folder.".format(
                 os.path.join(folder, ".lock"), gist(error)))
     with file:
         try:
@@ -199,7 +199,7 @@ def only_run_in(folder):
         except BlockingIOError:
             raise UserError(
                 "Another run is writing to {!r}. Wait for its end, or give "
-                "another --train_url.".format(folder))
+                "another folder.".format(folder))
         except OSError:
             pass                          # a file system without locks
         yield

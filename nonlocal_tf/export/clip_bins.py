@@ -126,28 +126,35 @@ def _make(listed, face, folder, records):
 
 def _file(path, number, listed, face, counts):
     """Writes a file; returns its record."""
-    size = face.shape[0] // face.views
-    batch = np.zeros(face.shape, np.dtype(face.dtype).newbyteorder("<"))
+    size, digest = face.shape[0] // face.views, hashlib.sha256()
+    names = listed.paths[number * size:(number + 1) * size]
+    nothing = bytes(interface.bin_bytes(
+        face.shape[1:], np.dtype(face.dtype).itemsize))
     videos = []
-    for place, name in enumerate(
-            listed.paths[number * size:(number + 1) * size]):
-        rows = batch[place * face.views:(place + 1) * face.views]
-        try:
-            video = counts.video(name)
-            for row, view in zip(rows, each_view(
-                    name, face.plan.protocol, face.plan.views, video)):
-                row[:] = interface.prepared(view[None], face)[0]
-            videos.append({
-                "frames": video.count, "truncated": video.truncated,
-                "looped": span(face.plan.views) > video.count})
-        except UserError as error:
-            rows[:] = 0                 # some may have been read
-            videos.append({"error": str(error)})
-    data = batch.tobytes()
     with storage.replacing(path) as file:
-        file.write(data)
-    return {"file": number, "sha256": hashlib.sha256(data).hexdigest(),
-            "videos": videos}
+        for name in names + ("",) * (size - len(names)):
+            views = []
+            if name:
+                views, record = _views(name, face, counts)
+                videos.append(record)
+            for view in views or [None] * face.views:
+                data = nothing if view is None else (
+                    interface.prepared(view[None], face).tobytes())
+                file.write(data)
+                digest.update(data)
+    return {"file": number, "sha256": digest.hexdigest(), "videos": videos}
+
+
+def _views(name, face, counts):
+    """The uint8 views of a video, [] if it cannot be read, and its record."""
+    try:
+        video = counts.video(name)
+        views = list(each_view(
+            name, face.plan.protocol, face.plan.views, video))
+        return views, {"frames": video.count, "truncated": video.truncated,
+                       "looped": span(face.plan.views) > video.count}
+    except UserError as error:
+        return [], {"error": str(error)}
 
 
 def _finish(listed, face, folder, records, settings):

@@ -12,7 +12,7 @@ import json
 import os
 from typing import NamedTuple
 
-from nonlocal_tf import storage
+from nonlocal_tf import command, storage
 from nonlocal_tf.command import Parser, check_ranges, say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import deploy, freeze_report, interface
@@ -21,6 +21,15 @@ TOLERANCE = 1e-4                # largest difference of a logit that passes
 _ABOUT = """Freezes a checkpoint of train_gpu.py for Ascend's ATC, and checks
 the file before it says so. Without flags, the newest checkpoint under ./output
 becomes output/PB_Model/model.pb; of clips model.pb.json tells what it takes."""
+
+
+def main(arguments, program="nonlocal-tf freeze"):
+    """Freezes by command-line arguments; returns the exit code."""
+    def act():
+        freeze(parse_flags(arguments, program))
+        return 0
+
+    return command.run(program, act)
 
 
 def parse_flags(arguments, program):

@@ -7,6 +7,12 @@ from nonlocal_tf import command
 from nonlocal_tf.platforms import machine
 
 
+def main(arguments):
+    """Trains as train_gpu.py does; returns the exit code."""
+    return run(arguments, "nonlocal-tf train", "Trains on a GPU, or on the CPU "
+               "where there is none.")
+
+
 def run(arguments, program, description):
     """Trains by command-line arguments, in local folders.
 
