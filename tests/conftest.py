@@ -29,6 +29,7 @@ def _import_quietly():
 _import_quietly()
 
 import support  # noqa: E402
+from planted import runner  # noqa: E402
 
 from nonlocal_tf.architecture import DEPTHS  # noqa: E402
 
@@ -61,3 +62,9 @@ def unbroken(tiny_set, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     with one_bottleneck_a_stage():
         return (folder,) + support.run_thin(tiny_set, folder)
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Runs `explain` on two squares whose places are known."""
+    return runner(monkeypatch)

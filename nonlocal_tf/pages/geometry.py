@@ -44,6 +44,15 @@ class Axis(NamedTuple):
         found = np.floor((np.asarray(pixels) - self.offset) / self.stride + .5)
         return np.clip(found, 0, self.count - 1).astype(int)
 
+    def end(self, size):
+        """The pixel behind those that belong to the last position.
+
+        What lies further off than half a stride belongs to none: an odd rest,
+        which a pool dropped.
+        """
+        end = int(np.ceil(self.offset + self.stride * (self.count - 0.5)))
+        return size if size - end <= self.stride / 2 else end
+
 
 class Map(NamedTuple):
     """A stage's positions: `Axis` of frames, rows and columns each."""

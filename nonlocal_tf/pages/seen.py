@@ -10,9 +10,9 @@ from nonlocal_tf.errors import UserError
 class Input(NamedTuple):
     """What the network is shown, and where that lies in the original.
 
-    batch: uint8, one. original: of rows and columns (scale, offset): pixel p
-    lies at scale * p + offset. frames: their numbers in the original. words:
-    the same, for a person.
+    batch: uint8, one. original: of rows and columns (scale, offset, size):
+    pixel p lies at scale * p + offset of that many. frames: their numbers in
+    the original. words: the same, for a person.
     """
 
     batch: np.ndarray
@@ -36,14 +36,17 @@ def read(file, config, invert=False):
         batch = np.zeros([1, side, side, 1], np.uint8)
         batch[0, before[0]:before[0] + picture.shape[0],
               before[1]:before[1] + picture.shape[1], 0] = picture
-        return Input(batch, tuple((1, -each) for each in before), (0,), (
+        original = tuple((1, -start, each) for start, each in zip(
+            before, picture.shape))
+        return Input(batch, original, (0,), (
             "The picture, {} x {}, lies at row {} and column {} of the {} x "
             "{} that the network sees; around it are zeros.".format(
                 *picture.shape + tuple(before) + (side, side))))
     if file.lower().endswith((".npy", ".npz")):
         batch = tasks.of(config).read(file, config, None)
-        return Input(batch, ((1, 0), (1, 0)), tuple(range(batch.shape[1])),
-                     "The clip is taken as it is.")
+        return Input(
+            batch, tuple((1, 0, each) for each in batch.shape[2:4]),
+            tuple(range(batch.shape[1])), "The clip is taken as it is.")
     return _of_video(file, config)
 
 
@@ -59,8 +62,9 @@ def _of_video(file, config):
     view = next(views.each_view(file, protocol, row, video))
     numbers, = indices.test_indices(row, video.count)
     original = tuple(
-        (whole / side, (start + 0.5) * whole / side - 0.5) for whole, side,
-        start in ((video.height, height, y), (video.width, width, x)))
+        (whole / side, (start + 0.5) * whole / side - 0.5, whole)
+        for whole, side, start in (
+            (video.height, height, y), (video.width, width, x)))
     return Input(view[None], original, tuple(map(int, numbers)), (
         "The network sees {0} x {0} at row {1} and column {2} of the frames, "
         "which are resized from {3} x {4} to {5} x {6} (rows x columns), of "

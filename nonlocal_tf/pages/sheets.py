@@ -11,8 +11,9 @@ from nonlocal_tf.errors import UserError
 from nonlocal_tf.pages.attention import DIVERGING, SEQUENTIAL, strongest
 
 _SIDE = 224                     # of a tile, at least
-_OPACITY = 0.7
+_OPACITY = 0.6
 _BAR = 34                       # rows of two lines of text
+_GAP = 4                        # columns between frames
 _ARROWS = 20
 _FONT = 0                       # cv2.FONT_HERSHEY_SIMPLEX: ASCII
 _ARROW = (93, 255, 155)
@@ -61,7 +62,7 @@ def sheet(frames, rows):
     tiles = [_tiles(frames, row, arrows=True) for row in rows]
     if len(frames) > 1:
         return np.concatenate(tiles)
-    return _grid([tile for tile in tiles])
+    return _grid(tiles)
 
 
 def video(path, frames, rows):
@@ -107,7 +108,10 @@ def _tiles(frames, row, arrows):
     largest = float(np.abs(row.weights).max())
     tinted = colours(heat(row, frames.shape[:3]), largest, row.signed)
     images = (1 - _OPACITY) * frames + _OPACITY * tinted
-    images[row.frames:] = frames[row.frames:]
+    rows, columns = [axis.end(size) for axis, size in zip(
+        row.layout.keys[1:], (height, width))]
+    for bare in np.s_[row.frames:], np.s_[:, rows:], np.s_[:, :, columns:]:
+        images[bare] = frames[bare]
     images = np.rint(images).astype(np.uint8)
     images = images.repeat(factor, 1).repeat(factor, 2)
     ends = [np.flatnonzero(axis.nearest(np.arange(size)) == at)[[0, -1]]
@@ -119,19 +123,21 @@ def _tiles(frames, row, arrows):
                 (int((ends[2][end] + end) * factor), int(
                     (ends[1][end] + end) * factor)) for end in (0, 1)],
                 (colour,) * 3, line)
+    images = np.pad(images, [(0, 0), (0, 0), (0, _GAP), (0, 0)], "constant")
     joined = np.ascontiguousarray(np.concatenate(list(images), 1))
     if arrows and times > 1:
-        _draw_arrows(cv2, joined, row, factor, factor * width)
+        _draw_arrows(cv2, joined, row, factor, images.shape[2])
     bar = np.zeros((_BAR,) + joined.shape[1:], np.uint8)
     query = "query " + ", ".join(
         "{} {}".format(name, at) for name, at in zip("tyx", row.query)
         if times > 1 or name != "t")
+    least = -largest if row.signed else 0.0
     for line, text in enumerate((
             "{}  {}".format(row.name, query),
-            "{:.3g} to {:.3g}".format(-largest * row.signed, largest))):
+            "{:.3g} to {:.3g}".format(least, largest))):
         cv2.putText(bar, text, (3, 13 + 15 * line), _FONT, 0.42,
                     (255, 255, 255), 1, cv2.LINE_AA)
-    scale = np.linspace(-largest if row.signed else 0, largest, 80)
+    scale = np.linspace(least, largest, 80)
     bar[19:31, 130:210] = colours(scale, largest, row.signed)
     return np.concatenate([bar, joined])
 
