@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from nonlocal_tf.pages import attention
+
 pytestmark = pytest.mark.slow
 SQUARE = 38                     # rows and columns 36 to 40 of 64 are bright
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -134,6 +136,21 @@ def test_products_have_a_scale_of_two_signs(tmp_path, planted, browser):
     assert browser.colour(SQUARE + 2, SQUARE + 2) == [178, 24, 43]
     assert browser.colour(60, 4) == [247, 247, 247]                # 0
     assert "diverge" in browser.text("form")
+
+
+def test_keys_that_are_not_kept_have_no_colour(
+        tmp_path, planted, browser, monkeypatch):
+    monkeypatch.setattr(attention, "_BYTES", 0)
+    monkeypatch.setattr(attention, "_LEAST_KEYS", 1)
+    browser.open(planted(tmp_path, "embedded_gaussian", True)
+                 / "attention.html")
+    browser.cover()
+    browser.mouse("click", 16, 16)
+    assert browser.colour(SQUARE, SQUARE) == [252, 255, 164]
+    assert browser.colour(60, 4) == [0, 0, 0]                   # the input
+    browser.mouse("move", 60, 4)
+    assert "none of the strongest" in browser.text("reading")
+    assert "the 1 strongest keys" in browser.text("form")
 
 
 def test_a_clip_lights_up_in_the_frames_of_the_match(

@@ -37,6 +37,9 @@ def seen_by(config, inputs):
             each: random.uniform(0.5, 1, each.shape.as_list()).astype(
                 np.float32) / np.sqrt(np.prod(each.shape.as_list()[:-1]))
             for each in network.variables if each.op.name.endswith("kernel")})
+        set_values(session, {                   # blocks see everywhere
+            block.norm.gamma: np.zeros(block.norm.gamma.shape.as_list())
+            for block, _, _ in watched})
         found = {}
         for stage, (_, *pair) in zip(STAGES, watched):
             for axes, tokens in zip(layout[stage], pair):

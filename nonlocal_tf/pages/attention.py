@@ -106,8 +106,8 @@ def page(title, frames, blocks, notes, **more):
         factor *= 2
         small = frames[:, ::factor, ::factor]
     if factor > 1:
-        notes = notes + ["The frames are drawn with every {}th row and column."
-                         .format(factor)]
+        notes = notes + ["The frames are drawn at 1/{} of their size.".format(
+            factor)]
     data = dict(
         more, title=title, shape=frames.shape[:3], blocks=blocks, notes=notes,
         picture="data:image/png;base64," + base64.b64encode(png(

@@ -123,7 +123,8 @@ def _tiles(frames, row, arrows):
                 (int((ends[2][end] + end) * factor), int(
                     (ends[1][end] + end) * factor)) for end in (0, 1)],
                 (colour,) * 3, line)
-    images = np.pad(images, [(0, 0), (0, 0), (0, _GAP), (0, 0)], "constant")
+    images = np.pad(images, [(0, 0), (0, 0), (0, _GAP), (0, 0)],
+                    "constant", constant_values=96)
     joined = np.ascontiguousarray(np.concatenate(list(images), 1))
     if arrows and times > 1:
         _draw_arrows(cv2, joined, row, factor, images.shape[2])
