@@ -24,7 +24,8 @@ from nonlocal_tf.architecture import block_names
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError, bad
 
-_FILES = ("attention.html", "attention.npz", "attention.png", "attention.mp4")
+_PAGE, _ARRAYS = "attention.html", "attention.npz"
+_SHEET, _VIDEO = "attention.png", "attention.mp4"
 _FORMS = (
     "Weights are shares that sum to 1.",
     "Weights are no shares but f / M: of dot_product they may be negative, of "
@@ -97,7 +98,7 @@ def explain(flags):
 def _explain(file, found, chosen, query, folder, invert):
     """Writes and prints what is seen of one input; `chosen` are its blocks."""
     from nonlocal_tf import health
-    from nonlocal_tf.pages import seen
+    from nonlocal_tf.pages import attention, seen
     config = found.config
     shown = seen.read(file, config, invert)
     frames = shown.batch[0] if shown.batch.ndim == 5 else shown.batch
@@ -112,16 +113,19 @@ def _explain(file, found, chosen, query, folder, invert):
     names = block_names(config.placement())
     blocks, rows = _each_block(folder, config, frames, query, names, sizes,
                                each)
-    _write_page(folder, found, file, shown, frames, query, blocks, rows,
-                dict(answer=answer, start=names.index(chosen[0])))
-    _write_sheets(folder, frames, [row for row in rows if row.name in chosen])
+    storage.write_text(os.path.join(folder, _PAGE), attention.page(
+        os.path.basename(file), frames, blocks, _notes(found, shown, rows),
+        query=query, start=names.index(chosen[0]), forms=_FORMS,
+        numbers=shown.frames, original=shown.original,
+        shownFrames={row.name: row.frames for row in rows},
+        answer="The network says: " + answer))
+    written = [_PAGE, _ARRAYS] + _write_sheets(folder, frames, [
+        row for row in rows if row.name in chosen])
     for line in health.table(health.summary(names, measured),
                              os.path.basename(file), config.instantiation):
         say(line)
-    for name in _FILES:
-        path = os.path.join(folder, name)
-        if os.path.exists(path):
-            say("  {}  {:,} bytes".format(path, os.path.getsize(path)))
+    for path in (os.path.join(folder, name) for name in written):
+        say("  {}  {:,} bytes".format(path, os.path.getsize(path)))
 
 
 def _each_block(folder, config, frames, query, names, sizes, affinities):
@@ -131,7 +135,7 @@ def _each_block(folder, config, frames, query, names, sizes, affinities):
     layouts = geometry.maps(config, frames.shape[:3])
     signed = "gaussian" not in config.instantiation
     blocks, rows = [], []
-    with storage.replacing(os.path.join(folder, _FILES[1])) as file:
+    with storage.replacing(os.path.join(folder, _ARRAYS)) as file:
         with zipfile.ZipFile(file, "w") as archive:
             _add(archive, "input", frames)
             for name, kept, affinity in zip(
@@ -162,35 +166,33 @@ def _add(archive, name, array):
         np.lib.format.write_array(file, np.asarray(array))
 
 
-def _write_page(folder, found, file, shown, frames, query, blocks, rows, more):
-    from nonlocal_tf.pages import attention
+def _notes(found, shown, rows):
+    """What the page says below the input."""
     notes = [shown.words, "Colours and numbers here are rounded to 255 steps "
              "of each query's largest weight; attention.npz has them exactly."]
-    if found.config.frozen_norm and any(
-            row.frames < len(frames) for row in rows):
+    if any(row.frames < len(shown.frames) for row in rows):
         notes.append("Blocks of res3 attend within groups of frames; the first "
                      "group is shown.")
-    notes.append("Network: {}, step {}, {}.".format(
-        found.prefix, found.step, found.config.instantiation))
-    storage.write_text(os.path.join(folder, _FILES[0]), attention.page(
-        os.path.basename(file), frames, blocks, notes, query=query,
-        numbers=shown.frames, original=shown.original, forms=_FORMS,
-        shownFrames={row.name: row.frames for row in rows},
-        answer="The network says: " + more["answer"], start=more["start"]))
+    return notes + ["Network: {}, step {}, {}.".format(
+        found.prefix, found.step, found.config.instantiation)]
 
 
 def _write_sheets(folder, frames, rows):
+    """Writes the pictures; their names, none without OpenCV."""
+    from nonlocal_tf.data.video.opencv import opencv
     from nonlocal_tf.pages import attention, sheets
     try:
-        sheet = sheets.sheet(frames, rows)
+        opencv()
     except UserError:
-        say("attention.png is left out: it needs OpenCV. Run: {} -m pip "
-            "install 'opencv-python-headless<4.12'".format(sys.executable))
-        return
-    with storage.replacing(os.path.join(folder, _FILES[2])) as file:
-        file.write(attention.png(sheet))
-    if len(frames) > 1:
-        sheets.video(os.path.join(folder, _FILES[3]), frames, rows)
+        say("{} is left out: it needs OpenCV. Run: {} -m pip install "
+            "'opencv-python-headless<4.12'".format(_SHEET, sys.executable))
+        return []
+    with storage.replacing(os.path.join(folder, _SHEET)) as file:
+        file.write(attention.png(sheets.sheet(frames, rows)))
+    if len(frames) == 1:
+        return [_SHEET]
+    sheets.video(os.path.join(folder, _VIDEO), frames, rows)
+    return [_SHEET, _VIDEO]
 
 
 def _query(query, shape, is_picture):

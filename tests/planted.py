@@ -33,9 +33,10 @@ def runner(monkeypatch):
     """A function of folder, form, sub_sample, flags; the output's folder."""
     monkeypatch.setitem(DEPTHS, 50, (1, 1, 1, 1))
 
-    def run(folder, form, sub_sample, *flags, clip=False, code=0):
-        more = dict(network="c2d", protocol="mmaction2-1.x", frames=8,
-                    frame_interval=8, classes=2) if clip else {}
+    def run(folder, form, sub_sample, *flags, clip=False, code=0, **settings):
+        more = dict(dict(
+            network="c2d", protocol="mmaction2-1.x", frames=8,
+            frame_interval=8, classes=2), **settings) if clip else {}
         config = TrainConfig(
             data_url="x", train_url="x", image_size=64, base_width=2,
             non_local="res3:0;res4:0", instantiation=form, block="paper",
@@ -46,7 +47,8 @@ def runner(monkeypatch):
         picture = _squares()
         if clip:
             name = str(folder / "clip.npy")
-            frames = np.full([8, 64, 64, 3], 110, np.uint8)  # below the mean
+            frames = np.full(
+                [config.frames, 64, 64, 3], 110, np.uint8)  # below the mean
             frames[0:2, 14:19, 14:19] = 200
             frames[5, 36:41, 36:41] = 255
             np.save(name, frames)

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -122,6 +123,27 @@ def test_bad_flags_are_one_line(tmp_path, planted, capsys, flag, words):
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_without_opencv_a_picture_has_its_page_and_arrays(
+        tmp_path, planted, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    out = planted(tmp_path, "embedded_gaussian", False)
+    assert {path.name for path in out.iterdir()} == {
+        "attention.html", "attention.npz"}
+    line, = [line for line in capsys.readouterr().out.splitlines()
+             if "OpenCV" in line]
+    assert "pip install" in line
+
+
+def test_of_groups_the_first_is_shown_and_said(tmp_path, planted):
+    """I3D: frames 0 and 1 are res3's first, so four of its maps are eight."""
+    out = planted(tmp_path, "embedded_gaussian", True, clip=True,
+                  frames=16, frozen_norm=True, block_norm="none",
+                  network="i3d", protocol="video-nonlocal-net")
+    data = page_data(out / "attention.html")
+    assert data["shownFrames"] == {"res3/0": 8, "res4/0": 16}
+    assert any("the first group" in note for note in data["notes"])
 
 
 def test_no_input_is_refused_by_its_own_line(capsys):
