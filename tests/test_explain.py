@@ -92,6 +92,9 @@ def test_of_large_maps_the_strongest_keys_are_kept(monkeypatch):
     monkeypatch.setattr(attention, "_BYTES", 400 * 100)
     assert attention.kept_keys([(100, 400)]) == [None]
     assert attention.kept_keys([(100, 401)]) == [133]       # 3 bytes each
+    # What 10 x 40 leave is the others': 19800 each.
+    assert attention.kept_keys([(100, 300), (10, 40), (100, 900)]) == [
+        66, None, 66]
     rows = np.random.RandomState(0).randn(3, 50)
     for row, places in zip(rows, attention.strongest(rows, 7)):
         assert places.tolist() == sorted(

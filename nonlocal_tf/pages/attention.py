@@ -14,8 +14,8 @@ import zlib
 
 import numpy as np
 
-_BYTES = 6 * 2 ** 20            # of all weights before base64
-_PICTURE_BYTES = 3 * 2 ** 20    # of the frames' pixels
+_BYTES = 5 * 2 ** 20            # of all weights before base64
+_PICTURE_BYTES = 2 * 2 ** 20    # of the frames' pixels
 _LEAST_KEYS = 20
 
 # From the least to the largest weight, and from -largest to +largest.
@@ -82,13 +82,15 @@ def kept_keys(sizes):
     Args:
       sizes: N and M of each.
     """
-    if sum(n * m for n, m in sizes) <= _BYTES:
-        return [None] * len(sizes)
-    share = _BYTES // len(sizes)
-    counts = [max(_LEAST_KEYS, share // (n * (1 + int(_index_type(m)[-1]))))
-              for n, m in sizes]
-    return [None if n * m <= share or count >= m else count
-            for (n, m), count in zip(sizes, counts)]
+    left, counts = _BYTES, [None] * len(sizes)
+    order = sorted(range(len(sizes)), key=lambda at: np.prod(sizes[at]))
+    for behind, at in zip(range(len(sizes), 0, -1), order):
+        n, m = sizes[at]
+        share, each = left // behind, n * (1 + int(_index_type(m)[-1]))
+        if n * m > share:               # the smaller ones leave the rest
+            counts[at] = min(m, max(_LEAST_KEYS, share // each))
+        left -= n * m if counts[at] is None else counts[at] * each
+    return counts
 
 
 def page(title, frames, blocks, notes, **more):
