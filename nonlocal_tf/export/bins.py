@@ -20,6 +20,7 @@ has zeros and the label -1. bins/manifest.json tells how they were made.
 Interrupted, the same command goes on; exit code 1: some cannot be read.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -90,6 +91,11 @@ def parse(arguments):
         "(default: the list's own)")
     flags = parser.parse(arguments)
     clips = flags.model or flags.network
+    more = [name for name in ("batchsize", "input_layout", "input", "views",
+                              "network", "protocol") if getattr(flags, name)]
+    if flags.model and more:
+        raise UserError("The note of --model tells what it takes; leave out "
+                        "--{}.".format(", --".join(more)))
     if flags.batchsize is None:
         flags.batchsize = 1 if clips else 32
     command.check_ranges(
@@ -158,18 +164,15 @@ def write(flags):
     from nonlocal_tf.data import batches, datasets
     from nonlocal_tf.training.config import TrainConfig
     config = TrainConfig(dataset=flags.dataset, data_url=flags.data_url,
-                         mirror=flags.mirror)
+                         mirror=flags.mirror, image_size=flags.image_size)
     images, labels = datasets.load_test(
         config.dataset, config.data_folder(), config.mirrors())
     if flags.images:
         images, labels = images[:flags.images], labels[:flags.images]
-    side = images.shape[1]
-    if side > flags.image_size:
-        raise UserError("--image_size must be at least {0}, as the images in "
-                        "{1!r} are {0}x{0}; got {2}.".format(
-                            side, config.data_folder(), flags.image_size))
-    shape = interface.shape(
-        flags.image_size, flags.batchsize, flags.input_layout, side)
+    face = interface.of(
+        dataclasses.replace(config, digit_size=images.shape[1]),
+        flags.batchsize, flags.input_layout, flags.input, flags.views)
+    shape = face.shape
     count = -(-len(labels) // flags.batchsize)
     target = os.path.join(flags.output, "input")
     storage.make_folder(flags.output, "--output")
@@ -189,9 +192,7 @@ def write(flags):
                     images, labels, flags.batchsize)):
                 path = os.path.join(folder, file_name(index, flags.batchsize))
                 with open(path, "wb") as file:
-                    file.write(interface.digits(
-                        batch, flags.image_size, flags.input_layout
-                    ).astype("<f4").tobytes())
+                    file.write(interface.prepared(batch, face).tobytes())
             for path in (binary, text):     # new images never have old labels
                 if os.path.exists(path):
                     os.unlink(path)

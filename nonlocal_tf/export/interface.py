@@ -12,7 +12,9 @@ NOTE = ".json"                  # ending of the note beside a frozen file
 FRAMEWORKS = {"pb": 3, "onnx": 5}       # of atc, by the file's format
 OPSET = 11                      # of an ONNX file, as Ascend's guide has it
 PROBABILITIES = "probabilities"
-DIGITS = ("image", "flat")      # layouts of the digits' networks, see `shape`
+# Layouts of the digits' networks: [B, S, S, 1], padded beforehand, and
+# [B, side * side], padded in the graph.
+DIGITS = ("image", "flat")
 # Of clips [B, T, H, W, C]: the axes in their order. NTCHW is that of Ascend's
 # guide for TSM.
 CLIPS = {"NTHWC": (0, 1, 2, 3, 4), "NTCHW": (0, 1, 4, 2, 3),
@@ -95,9 +97,10 @@ def of(config, batch_size, layout="", values="", views=""):
                 "--input nor --views; got {}.".format(" or ".join(DIGITS), (
                     "--input_layout {}".format(layout) if layout else
                     "--input " + values if values else "--views " + views)))
-        return Interface("input", shape(
-            config.image_size, batch_size, layout,
-            config.digit_size or DIGIT_SIZE), "float32", layout or DIGITS[0],
+        side, pixels = config.digit_size or DIGIT_SIZE, config.image_size
+        return Interface(
+            "input", [batch_size, side * side] if layout == "flat" else
+            [batch_size, pixels, pixels, 1], "float32", layout or DIGITS[0],
             "output")
     layout = layout or next(iter(CLIPS))
     if layout not in CLIPS or batch_size is None:
@@ -113,21 +116,6 @@ def of(config, batch_size, layout="", values="", views=""):
     return Interface(
         "video", [clips[axis] for axis in CLIPS[layout]],
         VALUES[values or "normalised"], layout, "class", plan)
-
-
-def shape(image_size, batch_size, layout, side=DIGIT_SIZE):
-    """Of the digits' input.
-
-    Args:
-      image_size: S.
-      batch_size: B; None for an open batch.
-      layout: "flat", [B, side * side], padded in the graph; else
-        [B, S, S, 1], padded beforehand.
-      side: of the images in the files.
-    """
-    if layout == "flat":
-        return [batch_size, side * side]
-    return [batch_size, image_size, image_size, 1]
 
 
 def check_same(path, sha256):
