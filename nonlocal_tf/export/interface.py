@@ -86,7 +86,7 @@ def of(config, batch_size, layout="", values="", views=""):
       values: "normalised" or "uint8", which the graph normalises; "": the
         first. The digits' networks take what `prepared` makes.
       views: of a video, "CLIPSxCROPS"; "protocol": all that `evaluate` takes;
-        "": one, the middle clip's centre.
+        "": "1x1".
     Raises:
       UserError: the network has no such input.
     """
