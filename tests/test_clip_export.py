@@ -227,7 +227,9 @@ def test_a_video_that_cannot_be_read_has_zeros_and_no_label(
 @pytest.mark.parametrize("more, message", [
     ([], "--data_url must be a list"),
     (["--data_url", "LIST", "--model", "none.pb"], "must have its note"),
-    (["--data_url", "LIST", "--views", "1x1"], "leave out --views"),
+    (["--data_url", "LIST", "--model", ""], "of images must be a folder"),
+    (["--data_url", "LIST", "--views", "1x1"], "--views must be left out"),
+    (["--data_url", "LIST", "--network", "tsm"], "--network must be left out"),
     (["--data_url", "LIST", "--output", "OTHER"], "has results of another"),
     (["--data_url", "LIST", "--output", "STRANGE"], "of one run alone"),
     (["--data_url", "LIST", "--output", "x/input"], "that msame reads whole")])

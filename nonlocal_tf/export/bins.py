@@ -36,6 +36,8 @@ from nonlocal_tf.protocols import (
     VIDEO_NETWORKS,
 )
 
+_BY_THE_NOTE = ("batchsize", "input_layout", "input", "views", "image_size",
+                "network", "protocol")
 FILE_NAME = re.compile(r"^\d+_batch_\d+_\d+\.bin$")     # see `file_name`
 
 
@@ -62,8 +64,9 @@ def parse(arguments):
         help="folder with the two test files, or with test/CLASS/*.png "
         "(default: as train_gpu.py); or a list of videos")
     parser.add_argument(
-        "--model", default="", metavar="FILE", help="a frozen file, whose note "
-        "beside it tells what it takes, in place of the flags below")
+        "--model", default="", metavar="FILE", help="a frozen file of a "
+        "network of clips, whose note beside it tells what it takes, in place "
+        "of {}".format(", ".join("--" + name for name in _BY_THE_NOTE)))
     parser.add_argument("--dataset", default="mnist",
                         help="name of the data set (default: %(default)s)")
     parser.add_argument("--mirror", default="",
@@ -76,8 +79,8 @@ def parse(arguments):
         "videos 1)")
     interface.add_flags(parser)
     parser.add_argument(
-        "--image_size", type=int, default=224,
-        help="pixels of the image layout (default: %(default)s)")
+        "--image_size", type=int,
+        help="pixels of the image layout, or of clips (default: 224)")
     parser.add_argument("--images", "--videos", type=int, default=0,
                         help="the first so many; 0: all (default)")
     parser.add_argument(
@@ -91,13 +94,19 @@ def parse(arguments):
         "(default: the list's own)")
     flags = parser.parse(arguments)
     clips = flags.model or flags.network
-    more = [name for name in ("batchsize", "input_layout", "input", "views",
-                              "network", "protocol") if getattr(flags, name)]
-    if flags.model and more:
-        raise UserError("The note of --model tells what it takes; leave out "
-                        "--{}.".format(", --".join(more)))
+    given = [name for name in _BY_THE_NOTE if getattr(flags, name)]
+    if flags.model and given:
+        raise UserError(
+            "--{} must be left out with --model, whose note tells it. For "
+            "another one freeze again.".format(given[0]))
+    if not clips and os.path.isfile(flags.data_url):
+        raise UserError(
+            "--data_url of images must be a folder; {!r} is a file. Of a list "
+            "of videos give --model too, or --network.".format(flags.data_url))
     if flags.batchsize is None:
         flags.batchsize = 1 if clips else 32
+    if flags.image_size is None:
+        flags.image_size = 224
     command.check_ranges(
         flags, ("batchsize", 1, 100000), ("images", 0, 10 ** 9),
         ("image_size", 28, 4096))

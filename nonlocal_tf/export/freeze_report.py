@@ -5,6 +5,7 @@ from nonlocal_tf.command import say
 from nonlocal_tf.export import deploy
 from nonlocal_tf.export.interface import (
     FRAMEWORKS,
+    NOTE,
     OPSET,
     PROBABILITIES,
     bin_bytes,
@@ -30,6 +31,8 @@ def say_file(path, frozen, labels, face, classes, with_probabilities):
     say("  SHA-256          {}".format(frozen.sha256))
     ends = "" if path.endswith(".onnx") else ":0"
     if face.plan:
+        say("  its note         {}{}, which bins --model reads".format(
+            path, NOTE))
         say("  {:16} {}, {} of {}".format(
             face.name + ends, face, face.layout, "0 to 255" if
             face.dtype == "uint8" else "x less mean, over deviation"))

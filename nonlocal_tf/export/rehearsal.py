@@ -124,8 +124,9 @@ def check_size(entry, path):
         raise UserError(
             "{!r} must have {:,} bytes, {} for the input {!r}; it has {:,}."
             " Write it by bins with the --batchsize, --input_layout and "
-            "--image_size of the graph; move it away if it is no input."
-            .format(path, entry.bytes, entry.text(), entry.name, received))
+            "--image_size of the graph, of clips with its --model; if it is no "
+            "input, name the folder input/, or move it away.".format(
+                path, entry.bytes, entry.text(), entry.name, received))
 
 
 def file_size(path, entry):

@@ -207,7 +207,8 @@ def _placed(folder, files, foreign, images, batch_size):
             "The names in {!r} must tell which images a file holds, as those "
             "that bins.py makes do; {!r} does not. Give --batchsize, the "
             "images of each file, and they are placed by the last number in "
-            "their names.".format(folder, os.path.basename(foreign[0].path)))
+            "their names; or, of videos, their .info as --labels.".format(
+                folder, os.path.basename(foreign[0].path)))
     numbers = [int((re.findall(r"\d+", file.stem) or ["0"])[-1])
                for file in files]
     lowest, wanted = min(numbers), -(-images // batch_size)
@@ -264,6 +265,9 @@ def numbers(path, classes, count=1):
         if path.endswith(".txt"):
             return np.array([float(word) for word in data.split()])
         return _raw(data, classes, count)
+    except FileNotFoundError:
+        raise UserError("{!r} must hold numbers; there is no such file.".format(
+            path))
     except Exception as error:          # a damaged .npy header: of many kinds
         raise UserError(
             "{!r} must hold numbers; {}. Was it cut short?".format(
