@@ -10,7 +10,8 @@ from video_sets import write_set
 
 import freeze_pb
 from nonlocal_tf import answers, trained
-from nonlocal_tf.export import bins, graphdef, predict
+from nonlocal_tf.export import ais_bench, bins, graphdef, msame, predict
+from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.export.preflight import atc, checks
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.weights import checkpoints
@@ -257,6 +258,23 @@ def test_a_file_beside_the_note_of_another_is_refused(
     assert bins.main(["--model", str(tmp_path / "m.pb"), "--data_url",
                       lists[1], "--output", str(tmp_path / "bins")]) == 2
     assert "is another file than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program, flag", [
+    (ais_bench, "--input"), (msame, "--input"), (preflight, "--run")])
+def test_inputs_of_another_layout_are_refused_though_as_large(
+        program, flag, frozen, train_url, lists, tmp_path, capsys):
+    assert bins.main(["--model", frozen, "--data_url", lists[1], "--output",
+                      str(tmp_path / "bins")]) == 0
+    path = str(tmp_path / "other.pb")
+    assert freeze_pb.main(["--train_url", train_url, "--output", path,
+                           "--batchsize", "2", "--test_images", "0"]) == 0
+    more = [] if program is preflight else ["--output", str(tmp_path / "out")]
+    capsys.readouterr()
+    assert program.main(["--model", path, flag, str(
+        tmp_path / "bins" / "input")] + more) == 2
+    assert "were made as NTCHW float32" in capsys.readouterr().err
+    assert not os.path.exists(str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("flags, message", [

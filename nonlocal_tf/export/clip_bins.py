@@ -19,7 +19,7 @@ from nonlocal_tf.pace import Pace
 from nonlocal_tf.platforms import machine
 
 ALL, SOME = 0, 1                # exit codes: see bins.py
-INFO, MANIFEST, _RECORDS = "k400.info", "manifest.json", "files.jsonl"
+INFO, _RECORDS = "k400.info", "files.jsonl"
 
 
 def write(flags, config, face, names=()):
@@ -45,7 +45,7 @@ def write(flags, config, face, names=()):
     folder = os.path.join(flags.output, "input")
     storage.make_folder(folder, "--output")
     if os.listdir(folder) and not os.path.exists(
-            os.path.join(flags.output, MANIFEST)):
+            os.path.join(flags.output, interface.MANIFEST)):
         raise UserError(
             "{!r} must have files of one run alone, since msame reads all "
             "that is there; it has {}. Name another --output.".format(
@@ -71,7 +71,7 @@ def _settings(listed, face):
 def _begin(folder, settings):
     """The records of files that are there and whole: number -> record."""
     results = os.path.join(folder, _RECORDS)
-    if not storage.begun(os.path.join(folder, MANIFEST), settings):
+    if not storage.begun(os.path.join(folder, interface.MANIFEST), settings):
         open(results, "w").close()
         return {}
     each = interface.bin_bytes(
@@ -175,7 +175,7 @@ def _finish(listed, face, folder, records, settings):
         record["sha256"] for record in ordered).encode("ascii")).hexdigest()
     storage.write_text(os.path.join(folder, INFO), "".join(
         "{} {}\n".format(*pair) for pair in enumerate(labels)))
-    storage.write_text(os.path.join(folder, MANIFEST), json.dumps(
+    storage.write_text(os.path.join(folder, interface.MANIFEST), json.dumps(
         dict(settings, **counts), indent=1) + "\n")
     rest = len(ordered) * face.shape[0] // face.views - len(videos)
     say("{}: {} files, {} {}".format(

@@ -36,9 +36,11 @@ def soc_versions(text):
 def om_stem(model, soc_version, soc_versions):
     """Path of the .om of a chip, without its ending.
 
-    An .om runs on its chip alone: with several, the names tell them apart.
+    An .om runs on its chip alone: with several, the names tell them apart; so
+    do those of an .onnx and of the .pb beside it.
     """
-    stem = os.path.splitext(model)[0]
+    stem, ending = os.path.splitext(model)
+    stem += "_onnx" * (ending == ".onnx")
     return stem if len(soc_versions) == 1 else "_".join([stem, soc_version])
 
 
@@ -47,9 +49,10 @@ def _folder(kind, model):
 
     msame takes ".bin" in a folder's name for a file, a comma for two.
     """
-    stem = re.sub(r"[^\w-]", "_", os.path.splitext(
-        os.path.basename(model))[0])
-    return kind if stem == "model" else kind + "_" + stem
+    stem, ending = os.path.splitext(os.path.basename(model))
+    stem = re.sub(r"[^\w-]", "_", stem)
+    folder = kind if stem == "model" else kind + "_" + stem
+    return folder + "_onnx" * (ending == ".onnx" and kind != "bins")
 
 
 def bins_command(model, shape, dataset, data_url):

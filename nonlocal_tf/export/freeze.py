@@ -266,5 +266,5 @@ def _note(path, frozen, found, flags, face):
         "sha256": frozen.sha256, "step": found.step,
         "class_names": list(found.class_names),
         "input": [flags.batchsize, face.layout, flags.input, flags.views],
-        "shape": face.shape, "dtype": face.dtype,
+        "layout": face.layout, "dtype": face.dtype, "shape": face.shape,
         "config": found.config.as_dict()}, indent=1) + "\n")

@@ -9,6 +9,7 @@ from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
 NOTE = ".json"                  # ending of the note beside a frozen file
+MANIFEST = "manifest.json"      # beside the folder of .bin files
 FRAMEWORKS = {"pb": 3, "onnx": 5}       # of atc, by the file's format
 OPSET = 11                      # of an ONNX file, as Ascend's guide has it
 PROBABILITIES = "probabilities"
