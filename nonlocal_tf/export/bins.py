@@ -103,6 +103,11 @@ def parse(arguments):
         raise UserError(
             "--data_url of images must be a folder; {!r} is a file. Of a list "
             "of videos give --model too, or --network.".format(flags.data_url))
+    others = [name for name in ("protocol", "video_root")
+              if getattr(flags, name)]
+    if others and not clips:
+        raise UserError("--{} is for lists of videos: give --model too, or "
+                        "--network.".format(others[0]))
     if flags.batchsize is None:
         flags.batchsize = 1 if clips else 32
     if flags.image_size is None:
@@ -131,6 +136,9 @@ def _as_frozen(flags):
             note = json.load(file)
         config = TrainConfig(**note["config"])
         face = interface.of(config, *note["input"])
+        if [face.shape, face.dtype] != [note["shape"], note["dtype"]]:
+            raise ValueError("it is of another version")
+        names, sha256 = tuple(note["class_names"]), note["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "--model must have its note beside it, {!r}, which freeze_pb.py "
@@ -140,9 +148,8 @@ def _as_frozen(flags):
         raise UserError(
             "--model is for networks of clips; {!r} is one of images. Give "
             "--batchsize, --input_layout and --image_size.".format(flags.model))
-    if os.path.exists(flags.model):
-        interface.check_same(flags.model, note["sha256"])
-    return clip_bins.write(flags, config, face, tuple(note["class_names"]))
+    interface.check_same(flags.model, sha256)
+    return clip_bins.write(flags, config, face, names)
 
 
 def _as_published(flags):

@@ -49,6 +49,10 @@ class Interface(NamedTuple):
         """What an answer is of, in the plural."""
         return "videos" if self.plan else "images"
 
+    def bytes(self):
+        """Of a .bin file, where no size is open."""
+        return bin_bytes(self.shape, 1 if self.dtype == "uint8" else 4)
+
     def __str__(self):
         return "{} [{}]".format(self.dtype, ", ".join(
             "B" if size is None else str(size) for size in self.shape))
