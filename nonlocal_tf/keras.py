@@ -52,6 +52,9 @@ class NonLocalBlock(tf.keras.layers.Layer):
                  **settings):
         super().__init__(**{name: value for name, value in settings.items()
                             if name not in _DEFAULTS})
+        if self.compute_dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError("dtype must be float32, mixed_bfloat16 or "
+                             "mixed_float16, not " + self.compute_dtype)
         self._settings = dict(
             _DEFAULTS, inner_channels=inner_channels,
             instantiation=instantiation, **{
@@ -60,9 +63,10 @@ class NonLocalBlock(tf.keras.layers.Layer):
 
     def build(self, input_shape):
         """Makes the weights, for x of this shape."""
-        if input_shape[-1] is None:
-            raise ValueError("x must have a known number of channels, not "
-                             "{}".format(input_shape))
+        if len(input_shape) not in (3, 4, 5) or input_shape[-1] is None:
+            raise ValueError(
+                "x must be [B, T, C], [B, H, W, C] or [B, T, H, W, C] with a "
+                "known C, not {}".format(tuple(input_shape)))
         with tf.init_scope():
             self.block = non_local.NonLocalBlock(
                 input_shape[-1], **self._settings)
@@ -71,6 +75,7 @@ class NonLocalBlock(tf.keras.layers.Layer):
             for attribute, value in sorted(vars(part).items()):
                 if isinstance(value, tf.Variable):
                     setattr(part, attribute, self._weight(value))
+        self.input_spec = tf.keras.layers.InputSpec(axes={-1: input_shape[-1]})
         super().build(input_shape)
 
     def _weight(self, variable):
