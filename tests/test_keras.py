@@ -220,14 +220,25 @@ def test_a_mixed_policy_computes_in_its_type_and_keeps_float32(
 
 @of_keras
 def test_float16_trains_with_keras_loss_scale():
-    """A loss of 2e-5 has gradients that float16 has no number for."""
-    x = 1e-2 * random_input((2, 3, 5, 6))
-    layer = keras.NonLocalBlock(dtype="mixed_float16")
-    model = model_of(layer)
-    model.compile(tf.keras.mixed_precision.LossScaleOptimizer(
-        tf.keras.optimizers.SGD(1e3)), "mse", loss_weights=[1e-6])
-    model.fit(x, np.ones((2, 3)), verbose=0)
-    assert np.all(layer.named_weights()["norm/gamma"].numpy() != 0)
+    """A loss of 1e-6 has gradients that float16 by itself has no number for."""
+    x, moved = random_input((2, 3, 5, 6)), []
+    head = [np.random.RandomState(2).randn(6, 3), np.zeros(3)]
+    for policy in ("float32", "mixed_float16"):
+        layer = keras.NonLocalBlock(4, dtype=policy)
+        model = model_of(layer)
+        model.layers[-1].set_weights(head)
+        layer.set_weights(pair(x.shape)[0].get_weights())
+        optimizer = tf.keras.optimizers.SGD(1e6)
+        if policy != "float32":
+            optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+        model.compile(optimizer, "mse", loss_weights=[1e-6])
+        gamma = layer.named_weights()["norm/gamma"]
+        before = gamma.numpy()
+        model.fit(x, np.ones((2, 3)), verbose=0)
+        moved.append(gamma.numpy() - before)
+    largest = np.abs(moved[0]).max()
+    np.testing.assert_allclose(moved[1], moved[0], atol=0.02 * largest)
+    assert largest > 0
 
 
 @pytest.mark.skipif(not KERAS_3, reason="of Keras 3")
