@@ -44,8 +44,8 @@ class NonLocalBlock(tf.keras.layers.Layer):
         `channels`, which the input has, and a `momentum` that is a number;
         and Keras's `name`, `dtype` and `trainable`.
     Raises:
-      ValueError: at the first call, as `nonlocal_tf.NonLocalBlock` does; or C
-        is unknown.
+      ValueError: `dtype` computes in none of float32, bfloat16 and float16;
+        at the first call as `nonlocal_tf.NonLocalBlock`, or C is unknown.
     """
 
     def __init__(self, inner_channels=None, instantiation="embedded_gaussian",
