@@ -47,7 +47,7 @@ def set_values(session, values):
 def short_names(module):
     """The variables of a module by their names below its scope."""
     prefix = module.name_scope.name
-    return {variable.op.name[len(prefix):]: variable
+    return {variable.name[len(prefix):].split(":")[0]: variable
             for variable in module.variables}
 
 
