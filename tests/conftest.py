@@ -7,6 +7,9 @@ import warnings
 
 import pytest
 
+from nonlocal_tf import command
+
+command.lighten()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Frames of videos are counted once a user: not among this one's.
 os.environ["XDG_CACHE_HOME"] = os.path.join(
