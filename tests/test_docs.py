@@ -86,8 +86,10 @@ def test_code_of_the_readme_prints_what_it_says(number):
     code = blocks(os.path.join(ROOT, "README.md"), "python")[number]
     done = subprocess.run(
         [sys.executable, "-c", code.replace("224", "32").replace(
-            '"imagenet"', "None")], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, universal_newlines=True)
+            '"imagenet"', "None")], cwd=ROOT, env=dict(
+                os.environ, TF_USE_LEGACY_KERAS="0"),   # see test_keras.py
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[0] == re.search(
         r"print\(.*\) +# (.*)", code).group(1)
