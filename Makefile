@@ -45,7 +45,7 @@ demo-video: $(VENV)/.installed-video
 	echo "  docs/video.md"
 	echo "or what the network says of all the test videos:"
 	echo "  $(RUN) -m nonlocal_tf.evaluate --train_url demo/output_video --data_url demo/moving_digits/test.txt"
-	echo "or a frozen graph for an Ascend NPU:"
+	echo "or a frozen graph for an Ascend NPU (docs/video-deployment.md):"
 	echo "  $(RUN) freeze_pb.py --train_url demo/output_video"
 
 test: $(VENV)/.installed-test

@@ -223,8 +223,11 @@ class BatchNorm(tf.Module):
             momentum = momentum()
         for moving, batch in [
                 (self.moving_mean, mean), (self.moving_variance, variance)]:
+            # A weight of Keras 3 (`nonlocal_tf.keras`) has no `read_value`.
+            unread = {"read_value": False} if (
+                isinstance(moving, tf.Variable)) else {}
             update = moving.assign_sub(
-                (moving - batch) * (1.0 - momentum), read_value=False)
+                (moving - batch) * (1.0 - momentum), **unread)
             if not tf.executing_eagerly():
                 tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, update)
 

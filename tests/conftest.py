@@ -2,11 +2,16 @@
 
 import contextlib
 import os
+import sys
 import tempfile
 import warnings
 
 import pytest
 
+from nonlocal_tf import command
+from nonlocal_tf.architecture import DEPTHS
+
+command.lighten()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Frames of videos are counted once a user: not among this one's.
 os.environ["XDG_CACHE_HOME"] = os.path.join(
@@ -14,8 +19,13 @@ os.environ["XDG_CACHE_HOME"] = os.path.join(
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def _import_quietly():
-    """TensorFlow, whose lines before its log begins heed no level."""
+def pytest_collectstart():
+    """Imports TensorFlow, whose lines before its log begins heed no level.
+
+    Not in the process that only hands out tests to others: see pytest-xdist.
+    """
+    if "tensorflow" in sys.modules:
+        return
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -26,17 +36,10 @@ def _import_quietly():
         os.close(stderr)
 
 
-_import_quietly()
-
-import support  # noqa: E402
-from planted import runner  # noqa: E402
-
-from nonlocal_tf.architecture import DEPTHS  # noqa: E402
-
-
 @pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory):
     """A folder with 70 training and 23 test images that can be learnt."""
+    import support
     folder = tmp_path_factory.mktemp("tiny")
     support.write_tiny_set(folder)
     return str(folder)
@@ -59,6 +62,7 @@ def shallow():
 @pytest.fixture(scope="session")
 def unbroken(tiny_set, tmp_path_factory):
     """Folder, result and output of a `shallow` run of 2 epochs of 8 steps."""
+    import support
     folder = tmp_path_factory.mktemp("unbroken")
     with one_bottleneck_a_stage():
         return (folder,) + support.run_thin(tiny_set, folder)
@@ -67,4 +71,5 @@ def unbroken(tiny_set, tmp_path_factory):
 @pytest.fixture
 def planted(monkeypatch):
     """Runs `explain` on two squares whose places are known."""
+    from planted import runner
     return runner(monkeypatch)

@@ -112,6 +112,8 @@ def test_labels_do_not_go_where_msame_reads(tmp_path, tiny_set, capsys):
     (["--images", "-1"], "--images must be 0 to"),
     (["--dataset", "none"], "--dataset must be one of"),
     (["--input_layout", "NCHW"], "invalid choice"),
+    (["--input_layout", "NTCHW"], "--input_layout image or flat"),
+    (["--views", "1x1"], "got --views 1x1"),
     (["--output", "a.bins"], 'must have no ".bin" and no comma'),
     (["--output", "a,b"], 'must have no ".bin" and no comma'),
     (["--output", "bins/input"], "msame reads whole. Give --output bins"),
@@ -129,9 +131,9 @@ def test_bad_flags_are_one_line(arguments, message, tiny_set, tmp_path,
 
 def test_a_full_disk_leaves_nothing_half_written(
         tmp_path, tiny_set, monkeypatch, capsys):
-    def full(images, image_size, kind):
+    def full(batch, face):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(interface, "digits", full)
+    monkeypatch.setattr(interface, "prepared", full)
     assert bins.main(["--data_url", tiny_set, "--output", str(tmp_path),
                       "--image_size", "28"]) == 2
     assert "No space left" in capsys.readouterr().err

@@ -9,8 +9,9 @@ import pytest
 from video_sets import write_set
 
 import freeze_pb
-from nonlocal_tf import answers, trained
-from nonlocal_tf.export import bins, graphdef, predict
+from nonlocal_tf import answers, storage, trained
+from nonlocal_tf.export import ais_bench, bins, graphdef, msame, predict
+from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.export.preflight import atc, checks
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.weights import checkpoints
@@ -27,13 +28,8 @@ def lists(tmp_path_factory):
     return write_set(tmp_path_factory.mktemp("videos"), train=2, test=5)
 
 
-@pytest.fixture(scope="module")
-def train_url(shallow, lists, tmp_path_factory):
-    """A thin TSM with a block, no weight trivial, of two classes."""
-    folder = str(tmp_path_factory.mktemp("run"))
-    config = TrainConfig(
-        network="tsm", train_url=folder, test_url=lists[1], image_size=32,
-        base_width=4, frames=4, non_local="res4:0", classes=2, label_start=0)
+def random_values(config):
+    """Weights by name, none of them trivial."""
     random = np.random.RandomState(0)
     values = {}
     for name, shape in sorted(checkpoints.shapes(config).items()):
@@ -44,11 +40,21 @@ def train_url(shallow, lists, tmp_path_factory):
         else:
             value = random.randn(*shape) * .1
         values[name] = value.astype(np.float32)
-    checkpoints.write(config, values, {})
+    return values
+
+
+@pytest.fixture(scope="module")
+def train_url(shallow, lists, tmp_path_factory):
+    """A thin TSM with a block, no weight trivial, of two classes."""
+    folder = str(tmp_path_factory.mktemp("run"))
+    config = TrainConfig(
+        network="tsm", train_url=folder, test_url=lists[1], image_size=32,
+        base_width=4, frames=4, non_local="res4:0", classes=2, label_start=0)
+    checkpoints.write(config, random_values(config), {})
     return folder
 
 
-def by_hand(path, short=37, size=32, crops="c"):
+def by_hand(path, short=37, size=32):
     """Views of a video as OpenMMLab makes them: uint8 [views, T, S, S, 3]."""
     video, frames = cv2.VideoCapture(path), []
     while True:
@@ -121,7 +127,7 @@ def test_a_file_of_each_layout_answers_as_the_network(
         "class", "probabilities"]
     assert checks.examine(graph_def, atc.Request(
         {"video": list(fed.shape)}, [("class", 0)], input_format="ND")) == []
-    assert "5 of 5 test videos" in printed or "of 5 test videos" in printed
+    assert "of 5 test videos)" in printed
 
 
 def test_views_of_a_video_are_in_the_batch_and_their_mean_is_the_answer(
@@ -165,6 +171,38 @@ def test_bins_are_the_bytes_of_the_guide(lists, tmp_path):
             chosen[None, :, 16:240, left:left + 224])
     assert (tmp_path / "bins" / "k400.info").read_text() == (
         "0 0\n1 1\n2 0\n3 1\n4 0\n")
+
+
+@pytest.mark.parametrize("network, protocol, flags, settings", [
+    ("i3d", "video-nonlocal-net", ["--views", "2x3", "--batchsize", "2",
+                                   "--input_layout", "NCTHW"], {}),
+    ("c2d", "paddle", ["--views", "1x1", "--batchsize", "3", "--input",
+                       "uint8"], {"frozen_norm": True, "frames": 8})])
+def test_files_and_bins_of_other_systems_answer_as_evaluate(
+        network, protocol, flags, settings, lists, tmp_path):
+    """Several places, several clips, frozen norms, the factor of dropout."""
+    config = TrainConfig(**dict(dict(
+        network=network, protocol=protocol, train_url=str(tmp_path),
+        test_url=lists[1], image_size=32, base_width=4, frames=4,
+        frame_interval=2, non_local="res3:0", classes=3, label_start=0),
+        **settings))
+    checkpoints.write(config, random_values(config), {})
+    path, folder = str(tmp_path / "model.pb"), tmp_path / "bins"
+    assert freeze_pb.main(["--train_url", str(tmp_path), "--output", path,
+                           "--with_probabilities"] + flags) == 0
+    assert bins.main(["--model", path, "--data_url", lists[1], "--output",
+                      str(folder)]) == 0
+    with open(path + ".json") as file:
+        note = json.load(file)
+    found = [next(predict.predict(graphdef.read(path), [{
+        "video:0": np.fromfile(str(folder / "input" / "{}.bin".format(number)),
+                               note["dtype"]).reshape(note["shape"])}],
+        ["probabilities"]))[0] for number in range(-(-5 // int(flags[3])))]
+    expected = [answer.probabilities for answer in answers.each(
+        trained.Network(trained.find(str(tmp_path))),
+        answers.plan(config, views=flags[1]), paths_of(lists[1]), 6)]
+    np.testing.assert_allclose(
+        np.concatenate(found)[:5], expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -224,9 +262,70 @@ def test_a_video_that_cannot_be_read_has_zeros_and_no_label(
     assert manifest["videos"] == 5 and manifest["protocol"] == "mmaction2-1.x"
 
 
+def test_what_could_not_be_read_or_was_replaced_is_made_again(
+        frozen, lists, tmp_path, capsys):
+    folder = tmp_path / "videos"
+    shutil.copytree(os.path.dirname(lists[1]), str(folder))
+    command = ["--model", frozen, "--data_url", str(folder / "test.txt"),
+               "--output", str(tmp_path / "bins")]
+    assert bins.main(command) == 0
+    whole = content(tmp_path / "bins")
+    video = folder / "test 2.avi"
+    video.rename(folder / "away")
+    for _ in range(2):                  # not the earlier record of it
+        (tmp_path / "bins" / "input" / "1.bin").unlink()
+        assert bins.main(command) == 1
+        assert bins.main(command) == 1
+        assert "2 -1" in (tmp_path / "bins" / "k400.info").read_text()
+    (folder / "away").rename(video)
+    assert bins.main(command) == 0
+    assert content(tmp_path / "bins") == whole
+    shutil.copy(str(folder / "test 4.avi"), str(video))
+    assert bins.main(command) == 0
+    assert content(tmp_path / "bins")["1.bin"] == guides_bytes(
+        np.concatenate([by_hand(str(folder / "test {}.avi".format(each)))
+                        for each in (4, 3)]))
+
+
+def test_more_and_fewer_videos_of_a_list_go_on(
+        frozen, lists, tmp_path, capsys):
+    command = ["--model", frozen, "--data_url", lists[1], "--output",
+               str(tmp_path / "bins")]
+    assert bins.main(command + ["--videos", "3"]) == 0
+    (tmp_path / "bins" / "1.bin.x.part").write_bytes(b"of a killed run")
+    assert len(content(tmp_path / "bins")) == 2
+    assert bins.main(command) == 0
+    assert "3 files" in capsys.readouterr().out
+    whole = content(tmp_path / "bins")
+    assert sorted(whole) == ["0.bin", "1.bin", "2.bin"]
+    assert not list((tmp_path / "bins").glob("*.part"))
+    assert bins.main(command + ["--videos", "2"]) == 0
+    assert "1 done" in capsys.readouterr().out
+    assert content(tmp_path / "bins") == {"0.bin": whole["0.bin"]}
+
+
+def test_room_is_asked_for_and_one_run_alone_writes(
+        frozen, lists, tmp_path, monkeypatch, capsys):
+    command = ["--model", frozen, "--data_url", lists[1], "--output",
+               str(tmp_path / "bins")]
+    usage = shutil.disk_usage(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(
+            free=3 * 2 * 4 * 4 * 3 * 32 * 32 - 1))
+        assert bins.main(command) == 2
+    assert "has 294,911 free" in capsys.readouterr().err
+    with storage.only_run_in(str(tmp_path / "bins")):
+        assert bins.main(command) == 2
+    assert "Another run is writing" in capsys.readouterr().err
+    assert content(tmp_path / "bins") == {}
+
+
 @pytest.mark.parametrize("more, message", [
     ([], "--data_url must be a list"),
     (["--data_url", "LIST", "--model", "none.pb"], "must have its note"),
+    (["--data_url", "LIST", "--model", ""], "of images must be a folder"),
+    (["--data_url", "LIST", "--views", "1x1"], "--views must be left out"),
+    (["--data_url", "LIST", "--network", "tsm"], "--network must be left out"),
     (["--data_url", "LIST", "--output", "OTHER"], "has results of another"),
     (["--data_url", "LIST", "--output", "STRANGE"], "of one run alone"),
     (["--data_url", "LIST", "--output", "x/input"], "that msame reads whole")])
@@ -254,6 +353,23 @@ def test_a_file_beside_the_note_of_another_is_refused(
     assert bins.main(["--model", str(tmp_path / "m.pb"), "--data_url",
                       lists[1], "--output", str(tmp_path / "bins")]) == 2
     assert "is another file than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program, flag", [
+    (ais_bench, "--input"), (msame, "--input"), (preflight, "--run")])
+def test_inputs_of_another_layout_are_refused_though_as_large(
+        program, flag, frozen, train_url, lists, tmp_path, capsys):
+    assert bins.main(["--model", frozen, "--data_url", lists[1], "--output",
+                      str(tmp_path / "bins")]) == 0
+    path = str(tmp_path / "other.pb")
+    assert freeze_pb.main(["--train_url", train_url, "--output", path,
+                           "--batchsize", "2", "--test_images", "0"]) == 0
+    more = [] if program is preflight else ["--output", str(tmp_path / "out")]
+    capsys.readouterr()
+    assert program.main(["--model", path, flag, str(
+        tmp_path / "bins" / "input")] + more) == 2
+    assert "were made as NTCHW float32" in capsys.readouterr().err
+    assert not os.path.exists(str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("flags, message", [

@@ -39,6 +39,14 @@ def test_an_error_is_one_line_and_a_code(error, code, text, capsys):
     assert out == "" and text in line and line.count("\n") == 1
 
 
+def test_tensorflow_comes_without_keras():
+    """As conftest.py imports it; those before 2.16 have no say in it."""
+    import tensorflow as tf
+    if tuple(map(int, tf.__version__.split(".")[:2])) < (2, 16):
+        pytest.skip("this TensorFlow brings its Keras always")
+    assert "keras" not in sys.modules
+
+
 def test_a_signal_takes_away_what_is_half_written():
     cleaned = []
 

@@ -8,7 +8,14 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session, records, run_thin, tf1, thin_config
+from support import (
+    SGD,
+    graph_session,
+    records,
+    run_thin,
+    tf1,
+    thin_config,
+)
 
 from nonlocal_tf.data import augment, batches, datasets
 from nonlocal_tf.networks.digits import ResNet
@@ -127,7 +134,8 @@ def cross_entropy(logits, labels):
 def still(shallow, tiny_set, tmp_path_factory):
     """Three steps at a rate so small that no weight moves."""
     folder = tmp_path_factory.mktemp("still")
-    result, _ = run_thin(tiny_set, folder, learning_rate=1e-30, max_steps=3)
+    result, _ = run_thin(
+        tiny_set, folder, learning_rate=1e-30, max_steps=3, **SGD)
     data = datasets.load("mnist", tiny_set)
     order = np.random.RandomState([0, 1]).permutation(70)[:24]
     return folder, result, [

@@ -6,7 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import checkpoint_bytes, records, run_thin, tf1, thin_config
+from support import (
+    SGD,
+    checkpoint_bytes,
+    records,
+    run_thin,
+    tf1,
+    thin_config,
+)
 
 from nonlocal_tf import attention
 from nonlocal_tf.platforms.gpu import Platform
@@ -25,7 +32,7 @@ def built(size, parts, **settings):
     """Graph, `TrainGraph`, and tensors of all its variables by name."""
     config = thin_config(
         "", "x", batch_size=size, micro_batch=str(size // parts),
-        non_local="res3:0;res4:0", **settings)
+        non_local="res3:0;res4:0", **dict(SGD, **settings))
     with tf.Graph().as_default() as where:
         graph = TrainGraph(config, 10, Platform(config))
         return where, graph, {
@@ -45,10 +52,10 @@ def one_step(images, labels, parts=1, **settings):
         return totals, session.run(variables)
 
 
-def first_means(values):
-    """Adam's first means, a tenth of the step's gradients."""
-    found = {name[:-len("/Adam")]: value for name, value in values.items()
-             if name.endswith("/Adam")}
+def first_gradients(values):
+    """Momentum's, the gradients of the first step."""
+    found = {name[:-len("/Momentum")]: value for name, value in values.items()
+             if name.endswith("/Momentum")}
     assert found
     return found
 
@@ -59,78 +66,96 @@ def distance(a, b):
             / sum(np.sum(b[name] ** 2) for name in b)) ** 0.5
 
 
-def test_gradients_are_the_mean_of_those_of_the_parts(shallow):
-    images, labels = random_batch(8)
-    totals, values = one_step(images, labels, parts=2)
+@pytest.fixture(scope="module")
+def in_parts(shallow):
+    """A batch of different halves, and its step in two parts."""
+    batch = random_batch(8)
+    return batch, one_step(*batch, parts=2)
+
+
+@pytest.fixture(scope="module")
+def plain(shallow):
+    """A batch of equal halves, and its step in one part, the plain way."""
+    images, labels = random_batch(4)
+    batch = np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2)
+    return batch, one_step(*batch, plain=True)
+
+
+def test_gradients_are_the_mean_of_those_of_the_parts(in_parts):
+    (images, labels), (totals, values) = in_parts
     halves = [one_step(images[part], labels[part])
               for part in (slice(0, 4), slice(4, 8))]
     assert totals[0] == pytest.approx(
         (halves[0][0][0] + halves[1][0][0]) / 2, rel=1e-5)
     assert totals[1] == halves[0][0][1] + halves[1][0][1]
-    means = [first_means(half[1]) for half in halves]
-    expected = {name: (means[0][name] + means[1][name]) / 2
-                for name in means[0]}
-    assert distance(first_means(values), expected) < 1e-4
+    found = [first_gradients(half[1]) for half in halves]
+    expected = {name: (found[0][name] + found[1][name]) / 2
+                for name in found[0]}
+    assert distance(first_gradients(values), expected) < 1e-4
 
 
-def test_equal_parts_are_a_step_of_the_whole_batch(shallow):
+def test_equal_parts_are_a_step_of_the_whole_batch(plain):
     """Batch norm sees the same statistics in each part and in the whole."""
-    images, labels = random_batch(4)
-    images, labels = np.tile(images, (2, 1, 1, 1)), np.tile(labels, 2)
-    in_parts = one_step(images, labels, parts=2)
-    whole = one_step(images, labels, plain=True)
+    batch, whole = plain
+    in_parts = one_step(*batch, parts=2)
     np.testing.assert_allclose(in_parts[0], whole[0], rtol=1e-5)
-    assert distance(first_means(in_parts[1]), first_means(whole[1])) < 1e-3
-    moving = [{name: value for name, value in values.items()
+    assert distance(*(first_gradients(each[1]) for each in (
+        in_parts, whole))) < 1e-3
+    moving = [{name: value for name, value in each[1].items()
                if name.endswith("moving_mean")}
-              for values in (in_parts[1], whole[1])]
+              for each in (in_parts, whole)]
     assert distance(*moving) < 1e-4
 
 
-def test_all_fast_paths_together_equal_the_plain_way(shallow, monkeypatch):
+def test_all_fast_paths_together_equal_the_plain_way(plain, monkeypatch):
     """A whole step, with affinities in chunks as well."""
-    plain = one_step(*random_batch(8), plain=True)
+    batch, slow = plain
     monkeypatch.setattr(TrainConfig, "affinity_limit", lambda *_: 0)
     monkeypatch.setattr(attention, "CHUNK_BYTES", 4 * 8 * 4)
-    fast = one_step(*random_batch(8), plain=False)
-    np.testing.assert_allclose(fast[0], plain[0], rtol=1e-5)
-    assert distance(first_means(fast[1]), first_means(plain[1])) < 1e-3
+    fast = one_step(*batch, plain=False)
+    np.testing.assert_allclose(fast[0], slow[0], rtol=1e-5)
+    assert distance(first_gradients(fast[1]), first_gradients(slow[1])) < 1e-3
 
 
-def test_what_is_kept_of_parts_is_cleared_by_the_step(shallow):
-    _, values = one_step(*random_batch(8), parts=2)
-    kept = [value for name, value in values.items() if "kept_" in name]
+def test_what_is_kept_of_parts_is_cleared_by_the_step(in_parts):
+    kept = [value for name, value in in_parts[1][1].items()
+            if "kept_" in name]
     assert kept and not any(value.any() for value in kept)
 
 
 @pytest.fixture(scope="module")
-def stopped(shallow, tiny_set, tmp_path_factory):
-    """A folder of 5 of 8 steps, in parts of 4 images."""
-    folder = tmp_path_factory.mktemp("stopped")
-    run_thin(tiny_set, folder, epoch=1, micro_batch="4", max_steps=5)
-    return folder
+def whole(shallow, tiny_set, tmp_path_factory):
+    """Folder and result of 8 steps in parts of 4 images, the last 3 saved."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run_thin(tiny_set, folder, epoch=1, micro_batch="4",
+                            checkpoint_seconds=1e-6, **SGD)[0]
 
 
 @pytest.fixture
-def cut(stopped, tmp_path):
-    """A copy of it, to be gone on with."""
-    return shutil.copytree(str(stopped), str(tmp_path / "cut"))
+def cut(whole, tmp_path):
+    """A copy of what a process had left that was killed after 6 steps."""
+    folder = tmp_path / "cut"
+    shutil.copytree(str(whole[0]), str(folder))
+    for step in (7, 8):
+        for path in (folder / "Model").glob("model.ckpt-{}.*".format(step)):
+            path.unlink()
+    return folder
 
 
-def test_a_run_in_parts_stopped_and_gone_on_ends_as_an_unbroken_one(
-        cut, tiny_set, tmp_path):
-    whole, _ = run_thin(tiny_set, tmp_path / "whole", epoch=1, micro_batch="4")
-    cut, text = run_thin(tiny_set, cut, epoch=1)        # parts as before
-    assert "4 of 8 images at a time" in text
-    assert checkpoint_bytes(cut.checkpoint) == checkpoint_bytes(
-        whole.checkpoint)
-    assert not any("kept_" in name
-                   for name in checkpoint_bytes(whole.checkpoint))
+def test_a_run_in_parts_killed_and_gone_on_ends_as_an_unbroken_one(
+        cut, whole, tiny_set):
+    result, text = run_thin(tiny_set, cut, epoch=1, **SGD)   # parts as before
+    assert "4 of 8 images at a time" in text and "model.ckpt-6" in text
+    expected = checkpoint_bytes(whole[1].checkpoint)
+    assert checkpoint_bytes(result.checkpoint) == expected
+    assert not any("kept_" in name for name in expected)
 
 
-def test_another_part_size_is_said_and_counts_every_image_once(
+def test_other_parts_and_rate_are_said_and_every_image_counts_once(
         cut, tiny_set):
-    _, text = run_thin(tiny_set, cut, micro_batch="2", epoch=1)
+    _, text = run_thin(tiny_set, cut, micro_batch="2", epoch=1,
+                       learning_rate=1e-3, **SGD)
     assert "micro_batch 2 (was 4)" in text
+    assert "learning_rate 0.001 (was 0.003)" in text
     epoch, = records(cut, "epoch")[-1:]
     assert epoch["test_images"] == 23

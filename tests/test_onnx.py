@@ -5,6 +5,7 @@ import pytest
 from support import graph_session, run_thin
 
 from nonlocal_tf import trained
+from nonlocal_tf.architecture import DEPTHS
 from nonlocal_tf.data import datasets
 from nonlocal_tf.export import freeze, graphdef, inference, interface, predict
 from nonlocal_tf.export.freeze import parse_flags
@@ -13,12 +14,13 @@ from nonlocal_tf.export.freeze import parse_flags
 @pytest.mark.parametrize("form, kind, batch", [
     ("embedded_gaussian", "image", 23), ("dot_product", "flat", 0)])
 def test_onnx_runtime_gives_the_live_networks_answers(
-        form, kind, batch, tiny_set, tmp_path):
-    """ResNet-50 with ten blocks, a thin one, after some steps of training."""
+        form, kind, batch, tiny_set, tmp_path, monkeypatch):
+    """Each kind of bottleneck, with and without a block, after training."""
     convert = pytest.importorskip("tf2onnx").convert
     runtime = pytest.importorskip("onnxruntime")
-    run_thin(tiny_set, tmp_path, instantiation=form, non_local="10",
-             base_width=8)
+    monkeypatch.setitem(DEPTHS, 50, (1, 2, 2, 2))
+    run_thin(tiny_set, tmp_path, instantiation=form, base_width=8,
+             non_local="res3:0,1;res4:1")
     path = str(tmp_path / "model.pb")
     freeze.freeze(parse_flags(
         ["--train_url", str(tmp_path), "--output", path, "--input_layout",

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from support import tf1
 
-from nonlocal_tf.architecture import INSTANTIATIONS
+from nonlocal_tf.architecture import DEPTHS, INSTANTIATIONS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms.machine import Memory
 from nonlocal_tf.tasks import make_network
@@ -75,9 +75,12 @@ def test_flops_of_the_whole_network_are_those_of_its_stages(
         dict(classes=3),
         dict(resnet_size=101, image_size=28, non_local="5")],
     ids=lambda settings: "-".join(map(str, settings.values())))
-def test_operations_and_parameters_are_those_of_the_graph(settings):
-    config = TrainConfig(**dict(dict(image_size=56, base_width=16),
-                                **settings))
+def test_operations_and_parameters_are_those_of_the_graph(
+        settings, monkeypatch):
+    """Of ResNet-101 whole; else of some bottlenecks, two with a block."""
+    monkeypatch.setitem(DEPTHS, 50, (1, 2, 2, 1))
+    config = TrainConfig(**dict(dict(
+        image_size=56, base_width=16, non_local="res3:1;res4:0"), **settings))
     operations, parameters = count_in_graph(config)
     assert need.flops_per_image(config) == pytest.approx(operations, rel=0.01)
     assert need.parameters(config) == parameters
@@ -175,14 +178,15 @@ def test_affinities_are_split_by_the_device(device, mib):
 def loops(device):
     """In the graph of one block's training at 112 pixels, batch 128."""
     with tf.Graph().as_default() as graph:
-        config = TrainConfig(image_size=112, non_local="res2:2", base_width=4)
+        config = TrainConfig(image_size=112, non_local="res2:0", base_width=4)
         network = make_network(config, device=device)
         network(tf1.placeholder(tf.uint8, [128, 28, 28, 1]), is_training=True)
         return sum(op.type in ("While", "StatelessWhile", "Enter")
                    for op in graph.get_operations())
 
 
-def test_a_gpu_has_no_loop_where_a_cpu_has_one():
+def test_a_gpu_has_no_loop_where_a_cpu_has_one(monkeypatch):
+    monkeypatch.setitem(DEPTHS, 50, (1, 1, 1, 1))
     assert loops("CPU") > 0
     assert loops("GPU") == 0
 

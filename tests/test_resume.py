@@ -10,7 +10,14 @@ import shutil
 
 import pytest
 import tensorflow as tf
-from support import checkpoint_bytes, records, run_thin, tf1, thin_config
+from support import (
+    SGD,
+    checkpoint_bytes,
+    records,
+    run_thin,
+    tf1,
+    thin_config,
+)
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
@@ -31,14 +38,17 @@ def finished(unbroken, tmp_path):
 
 @pytest.fixture(scope="module")
 def longer(unbroken, tiny_set, tmp_path_factory):
-    """Folder and bytes after a third epoch, begun with records too many."""
+    """Folder and bytes after a third epoch, begun from what kill -9 left."""
     folder = tmp_path_factory.mktemp("longer") / "copy"
     shutil.copytree(str(unbroken[0]), str(folder))
     with open(str(folder / "metrics.jsonl"), "a") as file:
         for step in (17, 18):           # of steps that no checkpoint holds
             file.write(json.dumps({"kind": "step", "epoch": 3, "step": step,
                                    "train_loss": -1.0}) + "\n")
-        file.write('{"kind": "step", "ep')                  # cut by kill -9
+        file.write('{"kind": "step", "ep')                  # cut
+    for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
+                 "checkpoint.abc.part"):
+        (folder / "Model" / name).write_text("half")
     return folder, checkpoint_bytes(run_thin(
         tiny_set, folder, epoch=3)[0].checkpoint)
 
@@ -49,15 +59,36 @@ def test_records_beyond_the_checkpoint_are_dropped(longer):
     assert min(record["train_loss"] for record in steps) >= 0
 
 
-def test_newest_three_checkpoints_are_kept(tiny_set, tmp_path):
-    result, _ = run_thin(
-        tiny_set, tmp_path, checkpoint_seconds=1e-6, max_steps=6)
-    names = sorted(os.listdir(str(tmp_path / "Model")))
+def test_what_a_killed_process_left_is_removed(longer):
+    names = os.listdir(str(longer[0] / "Model"))
+    assert not [name for name in names if "-7" in name or "part" in name]
+
+
+@pytest.fixture(scope="module")
+def anew(unbroken, tiny_set, tmp_path_factory):
+    """Folder and result of 6 steps where checkpoints were moved away."""
+    folder = tmp_path_factory.mktemp("anew") / "copy"
+    shutil.copytree(str(unbroken[0]), str(folder))
+    (folder / "Model").rename(folder / "Model.old")
+    return folder, run_thin(tiny_set, folder, resume=False, max_steps=6,
+                            checkpoint_seconds=1e-6, **SGD)[0]
+
+
+def test_metrics_of_a_run_without_checkpoints_are_put_aside(anew, unbroken):
+    aside, before = (folder / name for folder, name in (
+        (anew[0], "metrics.1.jsonl"), (unbroken[0], "metrics.jsonl")))
+    assert aside.read_text() == before.read_text()
+    assert len(records(anew[0], "epoch")) == 1
+
+
+def test_newest_three_checkpoints_are_kept(anew):
+    folder, result = anew
+    names = sorted(os.listdir(str(folder / "Model")))
     assert names == ["checkpoint"] + [
         "model.ckpt-{}.{}".format(step, ending) for step in (4, 5, 6)
         for ending in ("data-00000-of-00001", "index", "json")]
     assert tf1.train.latest_checkpoint(
-        str(tmp_path / "Model")) == result.checkpoint
+        str(folder / "Model")) == result.checkpoint
 
 
 def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
@@ -92,40 +123,20 @@ def test_crashes_while_saving_lose_nothing(
     assert checkpoint_bytes(result.checkpoint) == longer[1]
 
 
-def test_what_a_killed_process_left_is_removed_and_a_new_rate_is_said(
-        tiny_set, finished):
-    for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
-                 "checkpoint.abc.part"):
-        (finished / "Model" / name).write_text("half")
-    _, output = run_thin(
-        tiny_set, finished, epoch=3, max_steps=17, learning_rate=1e-3)
-    assert "learning_rate 0.001 (was 0.003)" in output
-    names = os.listdir(str(finished / "Model"))
-    assert not [name for name in names if "-7" in name or "part" in name]
-
-
 def test_the_end_by_max_steps_is_reported_after_a_crash(
         tiny_set, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("nonlocal_tf.training.report.Reporter.epoch",
                       lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            run_thin(tiny_set, tmp_path, max_steps=3, checkpoint_seconds=1e-6)
+            run_thin(tiny_set, tmp_path, max_steps=3, checkpoint_seconds=1e-6,
+                     **SGD)
     _, output = run_thin(
-        tiny_set, tmp_path, max_steps=3, checkpoint_seconds=1e-6)
+        tiny_set, tmp_path, max_steps=3, checkpoint_seconds=1e-6, **SGD)
     assert output.count("Epoch: 1\tLoss:") == 1
     assert "Stopped by --max_steps after step 3 of 16" in output
     epoch, = records(tmp_path, "epoch")
     assert epoch["train_images"] == 24 and not epoch["complete"]
-
-
-def test_metrics_of_a_run_without_checkpoints_are_put_aside(
-        tiny_set, finished):
-    before = (finished / "metrics.jsonl").read_text()
-    (finished / "Model").rename(finished / "Model.old")
-    run_thin(tiny_set, finished, epoch=1, resume=False)
-    assert (finished / "metrics.1.jsonl").read_text() == before
-    assert len(records(finished, "epoch")) == 1
 
 
 def test_a_finished_run_has_nothing_to_do(unbroken, tiny_set):
@@ -177,11 +188,11 @@ def test_a_checkpoint_of_before_goes_on_as_the_papers_block(
 
     res4 is 2x2 at 28 pixels, where both do the same, and 3x3 at 40.
     """
-    settings = dict(block="paper", sub_sample=True)
+    settings = dict(SGD, block="paper", sub_sample=True)
     run_thin(tiny_set, tmp_path, max_steps=1, **settings)
     edit_note(tmp_path, 1, EARLIER)
     with pytest.raises(UserError, match="block paper .now pre_norm_cosine"):
-        run_thin(tiny_set, tmp_path, sub_sample=True)
+        run_thin(tiny_set, tmp_path, sub_sample=True, **SGD)
     result, _ = run_thin(tiny_set, tmp_path, max_steps=2, **settings)
     assert result.step == 2
     edit_note(tmp_path, 2, EARLIER, image_size=40)
@@ -241,8 +252,9 @@ class ReaderThatLeaves(io.StringIO):
 
 
 def test_a_reader_that_is_gone_does_not_end_the_run(tiny_set, tmp_path):
-    result = train(thin_config(tiny_set, tmp_path), stream=ReaderThatLeaves())
-    assert (result.exit_code, result.step) == (0, 16)
+    result = train(thin_config(tiny_set, tmp_path, epoch=1, **SGD),
+                   stream=ReaderThatLeaves())
+    assert (result.exit_code, result.step) == (0, 8)
 
 
 # What it refuses -----------------------------------------------------------

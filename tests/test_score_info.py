@@ -228,3 +228,30 @@ def test_a_table_of_digits_is_refused(tmp_path, capsys):
     assert score.main(["--output", str(tmp_path), "--labels", "labels.npy",
                        "--class_table", "x.csv"]) == 2
     assert "--class_table needs --labels with .info" in capsys.readouterr().err
+
+
+def test_two_classes_in_raw_files_are_not_one_int64(scored):
+    code, out, _ = scored({"0_0.bin": raw([[-1.5, 0.25]]),
+                           "1_0.bin": raw([[1.0, 0.0]])}, labels=[1, 1])
+    assert code == 0 and "2 scores of each video" in out
+    assert "top-1 50.00%, top-5 100.00% of 2 videos" in out
+
+
+def test_the_manifest_tells_how_many_videos_a_file_has(scored, tmp_path):
+    (tmp_path / "manifest.json").write_text(
+        '{"shape": [12, 8], "views": {"clips": 2, "crops": 3}}')
+    code, out, _ = scored({"0_0.bin": raw(ROWS[:2]), "1_0.bin": raw(ROWS[2:4]),
+                           "2_0.bin": raw(ROWS[4:] + ROWS[:1])})
+    assert code == 0 and out.splitlines()[1:] == EXPECTED
+
+
+def test_scores_that_nobody_needs_may_be_infinite(scored):
+    """Of a video that could not be read; of any other they may not."""
+    rows = [list(row) for row in ROWS]
+    rows[2][0] = float("nan")
+    files = {"{}_0.bin".format(index): raw([row])
+             for index, row in enumerate(rows)}
+    code, out, _ = scored(files)
+    assert code == 0 and out.splitlines()[1:] == EXPECTED
+    code, _, error = scored(files, labels=[0, 5, 1, 1, 5])
+    assert code == 2 and "must be finite" in error

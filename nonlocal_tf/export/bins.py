@@ -20,6 +20,7 @@ has zeros and the label -1. bins/manifest.json tells how they were made.
 Interrupted, the same command goes on; exit code 1: some cannot be read.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -35,6 +36,8 @@ from nonlocal_tf.protocols import (
     VIDEO_NETWORKS,
 )
 
+_BY_THE_NOTE = ("batchsize", "input_layout", "input", "views", "image_size",
+                "network", "protocol")
 FILE_NAME = re.compile(r"^\d+_batch_\d+_\d+\.bin$")     # see `file_name`
 
 
@@ -61,8 +64,9 @@ def parse(arguments):
         help="folder with the two test files, or with test/CLASS/*.png "
         "(default: as train_gpu.py); or a list of videos")
     parser.add_argument(
-        "--model", default="", metavar="FILE", help="a frozen file, whose note "
-        "beside it tells what it takes, in place of the flags below")
+        "--model", default="", metavar="FILE", help="a frozen file of a "
+        "network of clips, whose note beside it tells what it takes, in place "
+        "of {}".format(", ".join("--" + name for name in _BY_THE_NOTE)))
     parser.add_argument("--dataset", default="mnist",
                         help="name of the data set (default: %(default)s)")
     parser.add_argument("--mirror", default="",
@@ -75,8 +79,8 @@ def parse(arguments):
         "videos 1)")
     interface.add_flags(parser)
     parser.add_argument(
-        "--image_size", type=int, default=224,
-        help="pixels of the image layout (default: %(default)s)")
+        "--image_size", type=int,
+        help="pixels of the image layout, or of clips (default: 224)")
     parser.add_argument("--images", "--videos", type=int, default=0,
                         help="the first so many; 0: all (default)")
     parser.add_argument(
@@ -90,8 +94,24 @@ def parse(arguments):
         "(default: the list's own)")
     flags = parser.parse(arguments)
     clips = flags.model or flags.network
+    given = [name for name in _BY_THE_NOTE if getattr(flags, name)]
+    if flags.model and given:
+        raise UserError(
+            "--{} must be left out with --model, whose note tells it. For "
+            "another one freeze again.".format(given[0]))
+    if not clips and os.path.isfile(flags.data_url):
+        raise UserError(
+            "--data_url of images must be a folder; {!r} is a file. Of a list "
+            "of videos give --model too, or --network.".format(flags.data_url))
+    others = [name for name in ("protocol", "video_root")
+              if getattr(flags, name)]
+    if others and not clips:
+        raise UserError("--{} is for lists of videos: give --model too, or "
+                        "--network.".format(others[0]))
     if flags.batchsize is None:
         flags.batchsize = 1 if clips else 32
+    if flags.image_size is None:
+        flags.image_size = 224
     command.check_ranges(
         flags, ("batchsize", 1, 100000), ("images", 0, 10 ** 9),
         ("image_size", 28, 4096))
@@ -116,6 +136,9 @@ def _as_frozen(flags):
             note = json.load(file)
         config = TrainConfig(**note["config"])
         face = interface.of(config, *note["input"])
+        if [face.shape, face.dtype] != [note["shape"], note["dtype"]]:
+            raise ValueError("it is of another version")
+        names, sha256 = tuple(note["class_names"]), note["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "--model must have its note beside it, {!r}, which freeze_pb.py "
@@ -125,9 +148,8 @@ def _as_frozen(flags):
         raise UserError(
             "--model is for networks of clips; {!r} is one of images. Give "
             "--batchsize, --input_layout and --image_size.".format(flags.model))
-    if os.path.exists(flags.model):
-        interface.check_same(flags.model, note["sha256"])
-    return clip_bins.write(flags, config, face, tuple(note["class_names"]))
+    interface.check_same(flags.model, sha256)
+    return clip_bins.write(flags, config, face, names)
 
 
 def _as_published(flags):
@@ -158,18 +180,15 @@ def write(flags):
     from nonlocal_tf.data import batches, datasets
     from nonlocal_tf.training.config import TrainConfig
     config = TrainConfig(dataset=flags.dataset, data_url=flags.data_url,
-                         mirror=flags.mirror)
+                         mirror=flags.mirror, image_size=flags.image_size)
     images, labels = datasets.load_test(
         config.dataset, config.data_folder(), config.mirrors())
     if flags.images:
         images, labels = images[:flags.images], labels[:flags.images]
-    side = images.shape[1]
-    if side > flags.image_size:
-        raise UserError("--image_size must be at least {0}, as the images in "
-                        "{1!r} are {0}x{0}; got {2}.".format(
-                            side, config.data_folder(), flags.image_size))
-    shape = interface.shape(
-        flags.image_size, flags.batchsize, flags.input_layout, side)
+    face = interface.of(
+        dataclasses.replace(config, digit_size=images.shape[1]),
+        flags.batchsize, flags.input_layout, flags.input, flags.views)
+    shape = face.shape
     count = -(-len(labels) // flags.batchsize)
     target = os.path.join(flags.output, "input")
     storage.make_folder(flags.output, "--output")
@@ -189,9 +208,7 @@ def write(flags):
                     images, labels, flags.batchsize)):
                 path = os.path.join(folder, file_name(index, flags.batchsize))
                 with open(path, "wb") as file:
-                    file.write(interface.digits(
-                        batch, flags.image_size, flags.input_layout
-                    ).astype("<f4").tobytes())
+                    file.write(interface.prepared(batch, face).tobytes())
             for path in (binary, text):     # new images never have old labels
                 if os.path.exists(path):
                     os.unlink(path)

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import os
-
-import numpy as np
+import re
 
 from nonlocal_tf import storage
 from nonlocal_tf.command import say, say_some
@@ -19,7 +18,7 @@ from nonlocal_tf.pace import Pace
 from nonlocal_tf.platforms import machine
 
 ALL, SOME = 0, 1                # exit codes: see bins.py
-INFO, MANIFEST, _RECORDS = "k400.info", "manifest.json", "files.jsonl"
+INFO, _RECORDS = "k400.info", "files.jsonl"
 
 
 def write(flags, config, face, names=()):
@@ -37,6 +36,7 @@ def write(flags, config, face, names=()):
     listed = lists.read(flags.data_url, flags.video_root, names,
                         config.classes, config.label_start)
     lists.check_labelled(listed, flags.data_url)
+    settings = _settings(listed, face)          # of the whole list
     if flags.images:
         listed = listed._replace(paths=listed.paths[:flags.images],
                                  labels=listed.labels[:flags.images])
@@ -45,14 +45,13 @@ def write(flags, config, face, names=()):
     folder = os.path.join(flags.output, "input")
     storage.make_folder(folder, "--output")
     if os.listdir(folder) and not os.path.exists(
-            os.path.join(flags.output, MANIFEST)):
+            os.path.join(flags.output, interface.MANIFEST)):
         raise UserError(
             "{!r} must have files of one run alone, since msame reads all "
             "that is there; it has {}. Name another --output.".format(
                 folder, sorted(os.listdir(folder))[0]))
     with storage.only_run_in(flags.output):
-        settings = _settings(listed, face)
-        records = _begin(flags.output, settings)
+        records = _begin(flags.output, settings, _parts(listed, face), face)
         _make(listed, face, flags.output, records)
         return _finish(listed, face, flags.output, records, settings)
 
@@ -68,43 +67,72 @@ def _settings(listed, face):
         "list": listed.digest(), "decoder": decoder()}
 
 
-def _begin(folder, settings):
-    """The records of files that are there and whole: number -> record."""
+def _parts(listed, face):
+    """The videos of each file."""
+    size = face.shape[0] // face.views
+    return [listed.paths[first:first + size]
+            for first in range(0, len(listed.paths), size)]
+
+
+def _begin(folder, settings, parts, face):
+    """The records of files that are there and hold: number -> record.
+
+    What else a killed or a longer run has left is removed.
+    """
     results = os.path.join(folder, _RECORDS)
-    if not storage.begun(os.path.join(folder, MANIFEST), settings):
+    records = {}
+    if storage.begun(os.path.join(folder, interface.MANIFEST), settings):
+        records = {record["file"]: record       # the latest of each
+                   for record in storage.whole_records(results)}
+    else:
         open(results, "w").close()
-        return {}
-    each = interface.bin_bytes(
-        settings["shape"], np.dtype(settings["dtype"]).itemsize)
-    return {record["file"]: record for record in storage.whole_records(results)
-            if not any("error" in video for video in record["videos"])
-            and _size(_path(folder, record["file"])) == each}
+    records = {number: records[number] for number, names in enumerate(parts)
+               if _holds(records.get(number), names, _path(folder, number),
+                         face.bytes())}
+    for name in os.listdir(folder):
+        if name.endswith(storage.PARTIAL):
+            os.unlink(os.path.join(folder, name))
+    for name in os.listdir(os.path.join(folder, "input")):
+        if re.match(r"^\d+\.bin$", name) and int(name[:-4]) >= len(parts):
+            os.unlink(os.path.join(folder, "input", name))
+    return records
+
+
+def _holds(record, names, path, size):
+    """Whether a file is whole and of the videos that are there now."""
+    return bool(record) and os.path.exists(path) and (
+        os.path.getsize(path) == size) and len(names) == len(
+            record["videos"]) and all(
+                "error" not in video and video["stamp"] == _stamp(name)
+                for video, name in zip(record["videos"], names))
+
+
+def _stamp(path):
+    """Size and time of a file, to know it again; [] where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _path(folder, number):
     return os.path.join(folder, "input", "{}.bin".format(number))
 
 
-def _size(path):
-    return os.path.getsize(path) if os.path.exists(path) else -1
-
-
 def _make(listed, face, folder, records):
     """Writes the files without a record, in threads."""
-    size = face.shape[0] // face.views
-    left = [number for number in range(-(-len(listed.paths) // size))
-            if number not in records]
-    bytes_each = interface.bin_bytes(
-        face.shape, np.dtype(face.dtype).itemsize)
-    storage.check_space(folder, len(left) * bytes_each)
+    parts = _parts(listed, face)
+    left = [number for number in range(len(parts)) if number not in records]
+    storage.check_space(folder, len(left) * face.bytes(),
+                        ", or take the first videos with --videos")
     say("{} videos in {} files of {:,} bytes, {} done. Interrupted, the same "
         "command goes on.".format(
-            len(listed.paths), len(left) + len(records), bytes_each,
-            len(records)))
+            len(listed.paths), len(parts), face.bytes(), len(records)))
     counts, pace = decode.Counts(), Pace(len(left), "files")
 
     def make(number):
-        return _file(_path(folder, number), number, listed, face, counts)
+        return _file(folder, number, parts[number], face, counts)
 
     made = ahead(make, left, machine.cores(), machine.cores())
     try:
@@ -118,64 +146,63 @@ def _make(listed, face, folder, records):
         raise UserError(
             "--output {!r} must take {} files of {:,} bytes; {}. Free some "
             "space; the same command goes on.".format(
-                folder, len(left), bytes_each, storage.gist(error)))
+                folder, len(left), face.bytes(), storage.gist(error)))
     finally:
         made.close()
         counts.save()
 
 
-def _file(path, number, listed, face, counts):
+def _file(folder, number, names, face, counts):
     """Writes a file; returns its record."""
-    size, digest = face.shape[0] // face.views, hashlib.sha256()
-    names = listed.paths[number * size:(number + 1) * size]
-    nothing = bytes(interface.bin_bytes(
-        face.shape[1:], np.dtype(face.dtype).itemsize))
-    videos = []
-    with storage.replacing(path) as file:
-        for name in names + ("",) * (size - len(names)):
-            views = []
-            if name:
-                views, record = _views(name, face, counts)
-                videos.append(record)
-            for view in views or [None] * face.views:
-                data = nothing if view is None else (
-                    interface.prepared(view[None], face).tobytes())
-                file.write(data)
-                digest.update(data)
+    each = face.bytes() * face.views // face.shape[0]   # of a video
+    digest, path = hashlib.sha256(), os.path.join(
+        folder, "{}.bin".format(number))
+    with storage.replacing(path) as file:       # input/ has whole ones alone
+        videos = [_video(file, place * each, each, name, face, counts)
+                  for place, name in enumerate(names)]
+        file.truncate(face.bytes())             # filled up with zeros
+        file.seek(0)
+        for data in iter(lambda: file.read(1 << 20), b""):
+            digest.update(data)
+    os.replace(path, _path(folder, number))
     return {"file": number, "sha256": digest.hexdigest(), "videos": videos}
 
 
-def _views(name, face, counts):
-    """The uint8 views of a video, [] if it cannot be read, and its record."""
+def _video(file, place, size, name, face, counts):
+    """Writes the views of a video, or zeros; returns its record."""
+    stamp = _stamp(name)
+    file.seek(place)
     try:
         video = counts.video(name)
-        views = list(each_view(
-            name, face.plan.protocol, face.plan.views, video))
-        return views, {"frames": video.count, "truncated": video.truncated,
-                       "looped": span(face.plan.views) > video.count}
+        for view in each_view(
+                name, face.plan.protocol, face.plan.views, video):
+            file.write(interface.prepared(view[None], face).tobytes())
     except UserError as error:
-        return [], {"error": str(error)}
+        file.seek(place)                        # some may have been read
+        file.write(bytes(size))
+        return {"error": str(error), "missing": not stamp}
+    return {"stamp": stamp, "frames": video.count,
+            "truncated": video.truncated,
+            "looped": span(face.plan.views) > video.count}
 
 
 def _finish(listed, face, folder, records, settings):
     """Writes labels and counts, and says them; returns the exit code."""
     ordered = [records[number] for number in sorted(records)]
     videos = [video for record in ordered for video in record["videos"]]
-    bad = [index for index, video in enumerate(videos) if "error" in video]
+    bad = [video for video in videos if "error" in video]
     labels = [-1 if "error" in video else label
               for video, label in zip(videos, listed.labels.tolist())]
-    counts = dict(
-        {"videos": len(videos), "files": len(ordered),
-         "missing": sum(not os.path.exists(listed.paths[index])
-                        for index in bad)},
-        **{name: sum(video.get(name, False) for video in videos)
-           for name in ("truncated", "looped")})
+    counts = {name: sum(video.get(name, False) for video in videos)
+              for name in ("missing", "truncated", "looped")}
     counts["unreadable"] = len(bad) - counts["missing"]
-    counts["sha256"] = hashlib.sha256("".join(
-        record["sha256"] for record in ordered).encode("ascii")).hexdigest()
+    counts.update(
+        videos=len(videos), files=len(ordered),
+        sha256=hashlib.sha256("".join(
+            record["sha256"] for record in ordered).encode()).hexdigest())
     storage.write_text(os.path.join(folder, INFO), "".join(
         "{} {}\n".format(*pair) for pair in enumerate(labels)))
-    storage.write_text(os.path.join(folder, MANIFEST), json.dumps(
+    storage.write_text(os.path.join(folder, interface.MANIFEST), json.dumps(
         dict(settings, **counts), indent=1) + "\n")
     rest = len(ordered) * face.shape[0] // face.views - len(videos)
     say("{}: {} files, {} {}".format(
@@ -187,7 +214,7 @@ def _finish(listed, face, folder, records, settings):
         os.path.join(folder, INFO), len(labels), ", ".join(
             "{} {}".format(counts[name], name) for name in (
                 "missing", "unreadable", "truncated", "looped"))))
-    say_some([videos[index]["error"] for index in bad])
+    say_some([video["error"] for video in bad])
     if len(bad) == len(videos):
         raise UserError("Not one of the {} videos could be read; the first: {}"
                         .format(len(videos), videos[0]["error"]))

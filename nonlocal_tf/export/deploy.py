@@ -36,9 +36,11 @@ def soc_versions(text):
 def om_stem(model, soc_version, soc_versions):
     """Path of the .om of a chip, without its ending.
 
-    An .om runs on its chip alone: with several, the names tell them apart.
+    An .om runs on its chip alone: with several, the names tell them apart; so
+    do those of an .onnx and of the .pb beside it.
     """
-    stem = os.path.splitext(model)[0]
+    stem, ending = os.path.splitext(model)
+    stem += "_onnx" * (ending == ".onnx")
     return stem if len(soc_versions) == 1 else "_".join([stem, soc_version])
 
 
@@ -47,9 +49,10 @@ def _folder(kind, model):
 
     msame takes ".bin" in a folder's name for a file, a comma for two.
     """
-    stem = re.sub(r"[^\w-]", "_", os.path.splitext(
-        os.path.basename(model))[0])
-    return kind if stem == "model" else kind + "_" + stem
+    stem, ending = os.path.splitext(os.path.basename(model))
+    stem = re.sub(r"[^\w-]", "_", stem)
+    folder = kind if stem == "model" else kind + "_" + stem
+    return folder + "_onnx" * (ending == ".onnx" and kind != "bins")
 
 
 def bins_command(model, shape, dataset, data_url):
@@ -73,11 +76,12 @@ def bins_command(model, shape, dataset, data_url):
     return _line(words + ["--output", _folder("bins", model)])
 
 
-def clip_bins_command(model, videos):
+def clip_bins_command(model, videos, root):
     """The line that writes the .bin files of a list of videos, if known."""
     return _line(["python", "-m", "nonlocal_tf.export.bins", "--model", model,
-                  "--data_url", videos or "LIST",
-                  "--output", _folder("bins", model)])
+                  "--data_url", videos or "LIST"] + (
+                      ["--video_root", root] if root else [])
+                 + ["--output", _folder("bins", model)])
 
 
 def atc_command(model, shape, outputs, soc_version, name="input", framework=3,
@@ -131,15 +135,12 @@ def ais_bench_command(model, om):
                   "--output", _folder("results", model), "--outfmt", "TXT"])
 
 
-def score_command(model, classes=DIGIT_CLASSES, clips=0):
-    """The line that scores what msame wrote; `clips`: videos a file, or 0."""
+def score_command(model, classes=DIGIT_CLASSES, labels="labels.npy"):
+    """The line that scores what the tool wrote; `labels`: by bins' name."""
     words = ["python", "-m", "nonlocal_tf.export.score",
              "--output", _folder("results", model),
-             "--labels", _folder("bins", model) + (
-                 "/k400.info" if clips else "/labels.npy")]
-    if clips > 1:
-        words += ["--batchsize", str(clips)]
-    elif not clips and classes != DIGIT_CLASSES:
+             "--labels", "{}/{}".format(_folder("bins", model), labels)]
+    if classes != DIGIT_CLASSES:
         words += ["--classes", str(classes)]
     return _line(words)
 

@@ -76,6 +76,10 @@ def parse_flags(arguments, program):
         "--data_url", "--data_path", default="",
         help="folder with the test images (default: that of the training)")
     parser.add_argument(
+        "--video_root", default="", help="folder of the paths in a list of "
+        "videos (default: that of the training; with --data_url the list's "
+        "own)")
+    parser.add_argument(
         "--dataset", default="", help="name of the data set (default: that "
         "of the training)")
     flags = parser.parse(arguments)
@@ -176,7 +180,8 @@ def _output_path(flags, prefix):
 def _source(flags, config, task):
     """The settings that tell where the test samples are."""
     name = flags.dataset or config.dataset
-    return dataclasses.replace(config, dataset=name, **{
+    return dataclasses.replace(config, dataset=name, video_root=(
+        flags.video_root or ("" if flags.data_url else config.video_root)), **{
         task.TEST: flags.data_url or (
             getattr(config, task.TEST) if name == config.dataset else "")})
 
@@ -266,5 +271,5 @@ def _note(path, frozen, found, flags, face):
         "sha256": frozen.sha256, "step": found.step,
         "class_names": list(found.class_names),
         "input": [flags.batchsize, face.layout, flags.input, flags.views],
-        "shape": face.shape, "dtype": face.dtype,
+        "layout": face.layout, "dtype": face.dtype, "shape": face.shape,
         "config": found.config.as_dict()}, indent=1) + "\n")

@@ -5,6 +5,7 @@ from nonlocal_tf.command import say
 from nonlocal_tf.export import deploy
 from nonlocal_tf.export.interface import (
     FRAMEWORKS,
+    NOTE,
     OPSET,
     PROBABILITIES,
     bin_bytes,
@@ -30,6 +31,8 @@ def say_file(path, frozen, labels, face, classes, with_probabilities):
     say("  SHA-256          {}".format(frozen.sha256))
     ends = "" if path.endswith(".onnx") else ":0"
     if face.plan:
+        say("  its note         {}{}, which bins --model reads".format(
+            path, NOTE))
         say("  {:16} {}, {} of {}".format(
             face.name + ends, face, face.layout, "0 to 255" if
             face.dtype == "uint8" else "x less mean, over deviation"))
@@ -105,15 +108,16 @@ def say_what_is_next(path, flags, face, classes, source):
     chips = deploy.soc_versions(flags.soc_version)
     stems = [deploy.om_stem(path, chip, chips) for chip in chips]
     lines = [deploy.clip_bins_command(
-        path, tasks.of(source).test_list(source)) if face.plan else
+        path, tasks.of(source).test_list(source), source.video_root
+    ) if face.plan else
         deploy.bins_command(path, face.shape, source.dataset, source.data_url)]
     lines += [deploy.atc_command(path, face.shape, outputs, chip, face.name,
                                  FRAMEWORKS[flags.format], stem)
               for chip, stem in zip(chips, stems)]
     lines.append(deploy.ais_bench_command(path, stems[0]) if face.plan else
                  deploy.msame_command(path, face.shape, stems[0]))
-    lines.append(deploy.score_command(
-        path, classes, flags.batchsize if face.plan else 0))
+    lines.append(deploy.score_command(path, labels="k400.info") if face.plan
+                 else deploy.score_command(path, classes))
     for line in lines:
         say(line)
     shape = [face.shape[0] or deploy.LARGEST_BATCH] + face.shape[1:]

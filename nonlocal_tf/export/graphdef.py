@@ -14,7 +14,7 @@ from nonlocal_tf.errors import UserError
 tf1 = tf.compat.v1
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
-_PERHAPS = " (a SavedModel, a .meta, a part of a checkpoint?)"
+_PERHAPS = " (an .onnx, a SavedModel, a .meta, a part of a checkpoint?)"
 LIMIT = 2 ** 31 - 1             # bytes; protobuf's own limit
 _COUNTS = ("num_split", "num", "num_partitions", "top_paths", "N")
 _MOST_RESULTS = 2 ** 16         # of one operation

@@ -9,10 +9,13 @@ from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
 NOTE = ".json"                  # ending of the note beside a frozen file
+MANIFEST = "manifest.json"      # beside the folder of .bin files
 FRAMEWORKS = {"pb": 3, "onnx": 5}       # of atc, by the file's format
 OPSET = 11                      # of an ONNX file, as Ascend's guide has it
 PROBABILITIES = "probabilities"
-DIGITS = ("image", "flat")      # layouts of the digits' networks, see `shape`
+# Layouts of the digits' networks: [B, S, S, 1], padded beforehand, and
+# [B, side * side], padded in the graph.
+DIGITS = ("image", "flat")
 # Of clips [B, T, H, W, C]: the axes in their order. NTCHW is that of Ascend's
 # guide for TSM.
 CLIPS = {"NTHWC": (0, 1, 2, 3, 4), "NTCHW": (0, 1, 4, 2, 3),
@@ -45,6 +48,10 @@ class Interface(NamedTuple):
     def unit(self):
         """What an answer is of, in the plural."""
         return "videos" if self.plan else "images"
+
+    def bytes(self):
+        """Of a .bin file, where no size is open."""
+        return bin_bytes(self.shape, 1 if self.dtype == "uint8" else 4)
 
     def __str__(self):
         return "{} [{}]".format(self.dtype, ", ".join(
@@ -84,7 +91,7 @@ def of(config, batch_size, layout="", values="", views=""):
       values: "normalised" or "uint8", which the graph normalises; "": the
         first. The digits' networks take what `prepared` makes.
       views: of a video, "CLIPSxCROPS"; "protocol": all that `evaluate` takes;
-        "": one, the middle clip's centre.
+        "": "1x1".
     Raises:
       UserError: the network has no such input.
     """
@@ -95,9 +102,10 @@ def of(config, batch_size, layout="", values="", views=""):
                 "--input nor --views; got {}.".format(" or ".join(DIGITS), (
                     "--input_layout {}".format(layout) if layout else
                     "--input " + values if values else "--views " + views)))
-        return Interface("input", shape(
-            config.image_size, batch_size, layout,
-            config.digit_size or DIGIT_SIZE), "float32", layout or DIGITS[0],
+        side, pixels = config.digit_size or DIGIT_SIZE, config.image_size
+        return Interface(
+            "input", [batch_size, side * side] if layout == "flat" else
+            [batch_size, pixels, pixels, 1], "float32", layout or DIGITS[0],
             "output")
     layout = layout or next(iter(CLIPS))
     if layout not in CLIPS or batch_size is None:
@@ -113,21 +121,6 @@ def of(config, batch_size, layout="", values="", views=""):
     return Interface(
         "video", [clips[axis] for axis in CLIPS[layout]],
         VALUES[values or "normalised"], layout, "class", plan)
-
-
-def shape(image_size, batch_size, layout, side=DIGIT_SIZE):
-    """Of the digits' input.
-
-    Args:
-      image_size: S.
-      batch_size: B; None for an open batch.
-      layout: "flat", [B, side * side], padded in the graph; else
-        [B, S, S, 1], padded beforehand.
-      side: of the images in the files.
-    """
-    if layout == "flat":
-        return [batch_size, side * side]
-    return [batch_size, image_size, image_size, 1]
 
 
 def check_same(path, sha256):

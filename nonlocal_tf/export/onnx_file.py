@@ -2,9 +2,11 @@
 
 import logging
 
+from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import predict
 from nonlocal_tf.export.interface import OPSET
+from nonlocal_tf.storage import gist
 
 
 def serialised(graph_def, outputs):
@@ -31,6 +33,8 @@ def serialised(graph_def, outputs):
         model, _ = onnxsim.simplify(model)
     except ImportError:
         pass
+    except Exception as error:          # of C++, and of many kinds
+        say("onnxsim left the file as it is: {}".format(gist(error)))
     _rename(model.graph, {name + ":0": name for name in names})
     return model.SerializeToString()
 

@@ -6,6 +6,7 @@ and outputs that has, the sizes of its files, and the run on the CPU.
 
 import concurrent.futures
 import contextlib
+import json
 import os
 import time
 from typing import Any, NamedTuple
@@ -73,11 +74,38 @@ def open_model(flags):
     if flags.model.endswith(".om"):
         raise UserError("The rehearsal runs the .pb that atc was given; got "
                         "{!r}.".format(flags.model))
+    check_manifest(flags.model, flags.input or "")
     graph_def = trim.trim(graphdef.read(flags.model), atc.Request(
         out_nodes=flags.out_nodes))
     outputs = _output_names(graph_def, flags)
     return Model(flags.model, graph_def, inputs_of(
         graph_def, flags.model, flags.dymbatch), outputs)
+
+
+def check_manifest(model, text):
+    """Refuses .bin files of videos that were made for another graph.
+
+    Neither tool can see it where sizes are equal.
+
+    Args:
+      model: its path; its note may lie beside it.
+      text: --input: a folder, whose manifest may lie beside it.
+    """
+    folder = os.path.dirname(os.path.normpath(text.split(",")[0]))
+    found = []
+    for path in (model + interface.NOTE,
+                 os.path.join(folder, interface.MANIFEST)):
+        if not os.path.isfile(path):
+            return
+        with open(path, encoding="utf-8") as file:
+            found.append(json.load(file))
+    wanted, made = ([each[name] for name in ("layout", "dtype", "shape")]
+                    for each in found)
+    if wanted != made:
+        raise UserError(
+            "{!r} takes {} {} {}; the files in {!r} were made as {} {} {}. "
+            "Make them by bins --model {}.".format(
+                model, *(wanted + [text] + made + [model])))
 
 
 def inputs_of(graph_def, path, batch=None):
@@ -124,8 +152,9 @@ def check_size(entry, path):
         raise UserError(
             "{!r} must have {:,} bytes, {} for the input {!r}; it has {:,}."
             " Write it by bins with the --batchsize, --input_layout and "
-            "--image_size of the graph; move it away if it is no input."
-            .format(path, entry.bytes, entry.text(), entry.name, received))
+            "--image_size of the graph, of clips with its --model; if it is no "
+            "input, name the folder input/, or move it away.".format(
+                path, entry.bytes, entry.text(), entry.name, received))
 
 
 def file_size(path, entry):

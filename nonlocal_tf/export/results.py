@@ -97,7 +97,7 @@ def _list(folder):
 
 
 def read(folder, images, output=0, batch_size=0,
-         classes=DIGIT_CLASSES, numbered=False):
+         classes=DIGIT_CLASSES, numbered=False, needed=None):
     """The best classes of every image.
 
     Args:
@@ -108,6 +108,7 @@ def read(folder, images, output=0, batch_size=0,
       classes: the number of them; None: as many as the files have.
       numbered: whether the stems are numbers of batches of `batch_size`, from
         0, of which some may be missing.
+      needed: bool [N], of which images scores must be finite; None: of all.
     Returns:
       A `Prediction`.
     Raises:
@@ -129,6 +130,7 @@ def read(folder, images, output=0, batch_size=0,
             _count_classes(file.path, file.end - file.first)
             for file in files[:9]).most_common(1)[0][0]
     answers, scored = np.full([images, TOP], -1), classes
+    needed = np.ones(images, bool) if needed is None else needed
     for file in files:
         count = file.end - file.first
         place = answers[file.first:file.end]
@@ -138,7 +140,8 @@ def read(folder, images, output=0, batch_size=0,
                 "file, or holds none by its name. Leave the files of one run "
                 "there.".format("video" if numbered else "image", file.path))
         if place.size:
-            best = _best(file.path, count, classes or MOST_CLASSES)
+            best = _best(file.path, count, classes or MOST_CLASSES,
+                         needed[file.first:file.end])
             place[:, :best.shape[1]] = best[:len(place)]
             scored = scored if best.shape[1] > 1 else None
     return Prediction(
@@ -166,7 +169,8 @@ def _count_classes(path, count):
     """How many have a score in a file of `count` videos; None: no scores."""
     if path.endswith(".bin"):
         each, rest = divmod(os.path.getsize(path), count)
-        if not rest and each in (2, 4, 8):
+        if not rest and (each in (2, 4) or each == 8 and are_classes(
+                np.fromfile(path, "<i8"), MOST_CLASSES)):
             return None
         if rest or each % 4 or not each:
             raise UserError(
@@ -207,7 +211,8 @@ def _placed(folder, files, foreign, images, batch_size):
             "The names in {!r} must tell which images a file holds, as those "
             "that bins.py makes do; {!r} does not. Give --batchsize, the "
             "images of each file, and they are placed by the last number in "
-            "their names.".format(folder, os.path.basename(foreign[0].path)))
+            "their names; or, of videos, their .info as --labels.".format(
+                folder, os.path.basename(foreign[0].path)))
     numbers = [int((re.findall(r"\d+", file.stem) or ["0"])[-1])
                for file in files]
     lowest, wanted = min(numbers), -(-images // batch_size)
@@ -223,8 +228,11 @@ def _placed(folder, files, foreign, images, batch_size):
             for file, number in zip(files, numbers)]
 
 
-def _best(path, count, classes):
-    """The best classes of the `count` images in a file: [count, 1 to TOP]."""
+def _best(path, count, classes, needed):
+    """The best classes of the `count` images in a file: [count, 1 to TOP].
+
+    Of the first, those `needed`, scores must be finite.
+    """
     values = numbers(path, classes, count)
     if len(values) == count and are_classes(values, classes):
         return values.astype(np.int64)[:, None]
@@ -235,11 +243,12 @@ def _best(path, count, classes):
             "another output (--output_index), or of other --classes?".format(
                 path, count, classes - 1, count * classes, len(values), ""
                 if len(values) != count else ", not all of them classes"))
-    if not np.isfinite(values).all():
+    values = values.reshape(count, classes)
+    if not np.isfinite(values[:len(needed)][needed]).all():
         raise UserError(
             "The scores in {!r} must be finite; they are not. Did the device "
             "overflow fp16? (freeze_pb.py --check_fp16)".format(path))
-    order = np.argsort(-values.reshape(count, classes), 1, kind="mergesort")
+    order = np.argsort(-values, 1, kind="mergesort")
     return order[:, :TOP]
 
 
@@ -264,6 +273,9 @@ def numbers(path, classes, count=1):
         if path.endswith(".txt"):
             return np.array([float(word) for word in data.split()])
         return _raw(data, classes, count)
+    except FileNotFoundError:
+        raise UserError("{!r} must hold numbers; there is no such file.".format(
+            path))
     except Exception as error:          # a damaged .npy header: of many kinds
         raise UserError(
             "{!r} must hold numbers; {}. Was it cut short?".format(

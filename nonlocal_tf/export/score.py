@@ -47,7 +47,8 @@ def parse(arguments):
         help="output of the model (default: %(default)s)")
     parser.add_argument(
         "--batchsize", "--batch_size", type=int, default=0,
-        help="images a file, where the names do not tell (with .info: 1)")
+        help="images a file, where the names do not tell (with .info: "
+        "as the manifest beside it says, or 1)")
     parser.add_argument(
         "--classes", type=int, default=None,
         help="that the network tells apart (default: {}; with .info as many "

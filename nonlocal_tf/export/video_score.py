@@ -1,11 +1,14 @@
 """Scores what msame or ais_bench answered on videos: see score.py."""
 
+import json
+import os
+
 import numpy as np
 
 from nonlocal_tf import scores, storage
 from nonlocal_tf.command import say, say_some
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import results
+from nonlocal_tf.export import interface, results
 
 _WORST = 10                             # classes that are printed
 
@@ -21,8 +24,9 @@ def score(flags):
     labels = read_info(flags.labels)
     folder = results.find_folder(flags.output)
     found = results.read(
-        folder, len(labels), flags.output_index, flags.batchsize or 1,
-        flags.classes, numbered=True)
+        folder, len(labels), flags.output_index,
+        flags.batchsize or _batch_size(flags.labels), flags.classes,
+        numbered=True, needed=labels >= 0)
     records = _records(labels, found)
     summary = scores.summary(records)
     if not summary["readable"]:
@@ -58,6 +62,16 @@ def score(flags):
         say("surplus, as there are {} videos:".format(len(labels)))
         say_some(found.surplus)
     return int(bool(missing or found.surplus))
+
+
+def _batch_size(path):
+    """Videos a .bin, by the manifest beside a .info; else 1."""
+    path = os.path.join(os.path.dirname(path), interface.MANIFEST)
+    if not os.path.isfile(path):
+        return 1
+    with open(path, encoding="utf-8") as file:
+        made = json.load(file)
+    return made["shape"][0] // (made["views"]["clips"] * made["views"]["crops"])
 
 
 def read_info(path):

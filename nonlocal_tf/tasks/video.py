@@ -1,5 +1,7 @@
 """Clips of videos in classes."""
 
+import os
+
 import numpy as np
 
 from nonlocal_tf.architecture import BLOCKS
@@ -46,7 +48,7 @@ def source(config):
 def test_list(config):
     """Path of the list of the test videos; "" where there is none."""
     if not config.test_url and config.dataset == "moving_digits":
-        return moving_digits.make(config.data_folder())[1]
+        return os.path.join(config.data_folder(), "test.txt")
     return config.test_url
 
 
@@ -66,8 +68,11 @@ def load_test(config, class_names, count, plan):
     path = test_list(config)
     if not path:
         return None
+    if not config.test_url and not os.path.exists(path):
+        moving_digits.make(config.data_folder())
     listed = lists.read(path, config.video_root, class_names, config.classes,
                         config.label_start)
+    lists.check_labelled(listed, path)
     clips, labels, errors = [], [], []
     for name, label in zip(listed.paths, listed.labels):
         try:

@@ -126,7 +126,8 @@ class Job:
         freeze.freeze(freeze.parse_flags(
             ["--train_url", self.config.train_url, "--data_url",
              self.config.data_folder() if self.config.network == "digits"
-             else self.config.test_url], self.program))
+             else self.config.test_url, "--video_root",
+             self.config.video_root], self.program))
 
 
 def _check_alone(environ):

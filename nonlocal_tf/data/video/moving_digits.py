@@ -147,11 +147,13 @@ def _is_whole(folder):
     found = set(os.listdir(folder)) if os.path.isdir(folder) else {""}
     if not found:
         return False
-    if _text(folder, "classes.txt") != _CLASSES or (
-            found - {"classes.txt", "test", "test.txt", "train", "train.txt"}):
+    others = found - {"classes.txt", "test", "test.txt", "train", "train.txt"}
+    if others or _text(folder, "classes.txt") != _CLASSES:
         raise UserError(
-            "The moving digits need a folder of their own; {!r} holds "
-            "something else. Name a new one.".format(folder))
+            "The moving digits need a folder of their own; {!r} holds {}. "
+            "Name a new one, or move that away.".format(
+                folder, repr(min(others)) if any(others)
+                else "something else"))
     return all(
         _text(folder, part + ".txt") == _list_text(part) and all(
             os.path.exists(os.path.join(folder, path))

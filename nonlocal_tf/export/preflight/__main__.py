@@ -64,7 +64,7 @@ def parse(arguments):
 def _examine(flags):
     import tensorflow as tf  # --help answers without it
 
-    from nonlocal_tf.export import graphdef
+    from nonlocal_tf.export import graphdef, rehearsal
     from nonlocal_tf.export.preflight import affinity, checks, ranges, trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     path = flags.pb or flags.model
@@ -77,6 +77,7 @@ def _examine(flags):
     measured = None
     if flags.run:
         try:
+            rehearsal.check_manifest(path, flags.run)
             measured = ranges.measure(
                 graph_def, flags.request, matrices, flags.run)
         except UserError:
