@@ -14,6 +14,8 @@ COMMANDS = {
                 "ours to it"),
     "evaluate": ("evaluate", "tests a network of clips on a list of videos"),
     "classify": ("classify", "says what pictures or videos show"),
+    "explain": ("explain", "shows what a block attends to, as a page and "
+                "pictures"),
     "check_videos": ("check_videos", "looks for videos that cannot be used"),
     "compare_inputs": ("compare_inputs", "holds our clips beside another "
                        "system's"),

@@ -66,3 +66,10 @@ def unbroken(tiny_set, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     with one_bottleneck_a_stage():
         return (folder,) + support.run_thin(tiny_set, folder)
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Runs `explain` on two squares whose places are known."""
+    from planted import runner
+    return runner(monkeypatch)

@@ -102,6 +102,13 @@ def read(path, side, invert=False):
     Raises:
       UserError: one line, which names the file.
     """
+    picture = one(path, side, invert)
+    return np.pad(picture, [(rest // 2, rest - rest // 2) for rest in (
+        side - each for each in picture.shape)], "constant")[None, ..., None]
+
+
+def one(path, side, invert=False):
+    """What `read` pads, uint8 [H, W]; its arguments and errors."""
     numbered = not os.path.exists(path) and _NUMBERED.match(path)
     if numbered:
         file, number = numbered.group(1), int(numbered.group(2))
@@ -115,8 +122,7 @@ def read(path, side, invert=False):
         with _decoder() as decode:
             picture = decode(path, side, invert)
     _check_size(path, picture.shape, side)
-    return np.pad(picture, [(rest // 2, rest - rest // 2) for rest in (
-        side - each for each in picture.shape)], "constant")[None, ..., None]
+    return picture
 
 
 def _folders(folder, part):

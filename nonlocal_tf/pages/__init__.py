@@ -1,0 +1,1 @@
+"""What shows a network to a person: pages, sheets, and where maps lie."""
