@@ -168,7 +168,7 @@ def _legend(names, dashed=""):
 
 def _curves(found):
     """Those of all runs, a colour for each."""
-    from nonlocal_tf.pages.curves import Line
+    from nonlocal_tf.pages.curves import POINTS, Line
     from nonlocal_tf.pages.runs import finite
     each = list(enumerate(found))
     loss = [Line(*finite(run.steps or run.epochs, "train_loss"), colour=at)
@@ -183,6 +183,9 @@ def _curves(found):
                   colour=at) for at, run in each]
     notes = ["{}: one epoch, so that accuracies are points.".format(run.name)
              for run in found if len(run.epochs) == 1]
+    notes += ["{}: of {:,} records {} evenly spaced ones are drawn.".format(
+        run.name, len(run.steps), POINTS) for run in found
+        if len(run.steps) > POINTS]
     return _legend([run.name for run in found], "test") + (
         '<div class="curves">' + "".join([
             _figure("Loss by step", loss, "No loss is on record."),

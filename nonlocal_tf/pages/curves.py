@@ -1,6 +1,6 @@
 """Curves as SVG, to stand in a page: they take its font and its text's colour.
 
-Of more than `_POINTS` points evenly spaced ones are drawn.
+Of more than `POINTS` points evenly spaced ones are drawn.
 """
 
 import io
@@ -16,7 +16,7 @@ from nonlocal_tf.errors import UserError
 # To be told apart, and at least 3 : 1 on white and on the page's black.
 COLOURS = ("#1976c9", "#d55e00", "#009470", "#b0589a", "#8a7a00", "#7a63d8",
            "#c0392b", "#3f8fa8", "#7d7f85", "#5c8f1e")
-_POINTS = 400
+POINTS = 400
 _INK = "#010203"                # stands for the page's colour
 
 
@@ -63,7 +63,7 @@ def svg(title, lines, from_zero=False):
         axes.locator_params(axis="both", nbins=5)
         axes.ticklabel_format(axis="y", scilimits=(-2, 5))
         if from_zero:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.08 * max(max(line.values) for line in lines))
         for side in "top", "right":
             axes.spines[side].set_visible(False)
         return _inline(figure, title)
@@ -71,7 +71,7 @@ def svg(title, lines, from_zero=False):
 
 def _plot(axes, line):
     chosen = np.unique(np.linspace(
-        0, len(line.steps) - 1, min(len(line.steps), _POINTS)).astype(int))
+        0, len(line.steps) - 1, min(len(line.steps), POINTS)).astype(int))
     axes.plot(
         np.asarray(line.steps)[chosen], np.asarray(line.values)[chosen],
         color=COLOURS[line.colour % len(COLOURS)], linewidth=1.6,

@@ -57,10 +57,9 @@ def matrix(answers):
     for label, row in enumerate(counts):
         lines.append('<tr><th scope="row">{}</th>{}</tr>'.format(
             html.escape(_class(names, label)), "".join(
-                '<td class="{}" style="--share: {:.3f}">{}</td>'.format(
-                    "right" if at == label else "",
-                    count / max(row.sum(), 1), count or "")
-                for at, count in enumerate(row))))
+                '<td{} style="--share: {:.3f}">{}</td>'.format(
+                    ' class="right"' * (at == label), count / row.sum(), count)
+                if count else "<td></td>" for at, count in enumerate(row))))
     return "".join(lines) + "</tbody></table></div>"
 
 
