@@ -74,7 +74,7 @@ $(VENV)/.installed-video: requirements/video.txt $(VENV)/.installed
 	$(PIP) -r requirements/video.txt
 	touch $@
 
-$(VENV)/.installed-test: requirements/test.txt requirements/video.txt $(VENV)/.installed
+$(VENV)/.installed-test: requirements/test.txt requirements/video.txt requirements/plots.txt $(VENV)/.installed
 	$(PIP) -r requirements/test.txt
 	touch $@
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "classify": ("classify", "says what pictures or videos show"),
     "explain": ("explain", "shows what a block attends to, as a page and "
                 "pictures"),
+    "report": ("report", "writes a page of what a run did, or several"),
     "check_videos": ("check_videos", "looks for videos that cannot be used"),
     "compare_inputs": ("compare_inputs", "holds our clips beside another "
                        "system's"),

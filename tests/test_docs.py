@@ -19,6 +19,7 @@ from nonlocal_tf import (
     convert,
     evaluate,
     explain,
+    report,
 )
 from nonlocal_tf.export import ais_bench, bins, freeze, msame, score
 from nonlocal_tf.export.preflight import __main__ as preflight
@@ -52,6 +53,7 @@ def test_export_commands_have_flags_that_exist(path):
                     "nonlocal_tf.classify": classify,
                     "nonlocal_tf.evaluate": evaluate,
                     "nonlocal_tf.explain": explain,
+                    "nonlocal_tf.report": report,
                     "nonlocal_tf.check_videos": check_videos,
                     "nonlocal_tf.compare_inputs": compare_inputs})
     for line in shell_lines(path):
@@ -101,7 +103,7 @@ def test_code_of_the_readme_prints_what_it_says(number):
 @pytest.mark.parametrize("page", [
     "README", "docs/deployment", "docs/modelarts",
     "docs/bring-your-own-network", "docs/change-the-network", "docs/video",
-    "docs/explain", "docs/video-deployment"])
+    "docs/explain", "docs/report", "docs/video-deployment"])
 def test_both_languages_show_the_same_commands_and_flags(page):
     english, chinese = (os.path.join(ROOT, page + ending)
                         for ending in (".md", ".zh.md"))

@@ -1,9 +1,11 @@
-"""attention.html in a real browser, on a match whose place is known."""
+"""attention.html in a real browser, on a match whose place is known; and
+report.html."""
 
 import shutil
 
 import pytest
 
+from nonlocal_tf import report
 from nonlocal_tf.pages import attention
 
 pytestmark = pytest.mark.slow
@@ -166,4 +168,35 @@ def test_a_clip_lights_up_in_the_frames_of_the_match(
     first = browser.run(
         "return document.querySelector('#keys td:last-child').textContent")
     assert first.startswith("(t 4.5, ")
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_report_fits_its_window(tmp_path, browser, width, scheme):
+    pytest.importorskip("matplotlib")
+    import test_report as made
+    runs = [made.write_run(tmp_path / name, [
+        made.step(4, 2.0), made.epoch(1, 0.5), made.epoch(2, 0.75)],
+        network="tsm", protocol="mmaction2-1.x", classes=2)
+        for name in ("one", "a_run_with_a_name_that_is_rather_long")]
+    made.write_checkpoint(runs[0], 8)
+    made.evaluated(runs[0])
+    assert report.main(runs + ["--output", str(tmp_path / "r.html")]) == 0
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+        "features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    browser.open(tmp_path / "r.html", width)
+    browser.run("document.querySelectorAll('details').forEach("
+                "(each) => { each.open = true; })")
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    boxes = browser.run(
+        "return Array.from(document.querySelectorAll('svg')).map("
+        "(each) => each.getBoundingClientRect().width)")
+    assert len(boxes) == 6 and min(boxes) > 300     # query dependence is None
+    ink, back = browser.run(
+        "const style = getComputedStyle(document.body); return "
+        "[getComputedStyle(document.querySelector('svg text')).fill, "
+        "style.backgroundColor]")
+    assert (ink == "rgb(29, 31, 35)") == (scheme == "light")
+    assert (back == "rgb(255, 255, 255)") == (scheme == "light")
     assert browser.errors() == []

@@ -158,6 +158,13 @@ def load_test(name, folder, mirrors=(), class_names=()):
     return _read_pair(folder, *FILES[2:])
 
 
+def has_test(name, folder):
+    """Whether `load_test` has something to read without a download."""
+    return name == "digits" or bool(
+        _is_of_pictures(folder) or _copies(folder, FILES[2]) and _copies(
+            folder, FILES[3]))
+
+
 def check_side(images, side, folder, reason):
     """Raises UserError unless the images have `side`, for a `reason`."""
     if images.shape[1] != side:

@@ -111,3 +111,23 @@ def look(found, batch):
                                 "are not finite. Train with a lower "
                                 "--learning_rate.".format(found.prefix))
             yield weights
+
+
+def mean_of_last(found, shape):
+    """A function of a uint8 batch of one, which has `shape`.
+
+    It gives |affinity| of the network's last block, as a mean over all
+    queries, float32 [M].
+    """
+    import tensorflow as tf
+
+    from nonlocal_tf import tasks, trained
+    with tf.Graph().as_default():
+        images = tf.compat.v1.placeholder(tf.uint8, shape, "images")
+        network, watched = tasks.make_network(found.config, device="CPU"), []
+        network(images, is_training=False, watch=watched)
+        block, queries, keys = watched[-1]
+        mean = tf.reduce_mean(tf.abs(block.compare(queries, keys)[1]), 1)
+        session = tf.compat.v1.Session()
+        trained.restore(session, list(network.variables), found.prefix)
+    return lambda batch: session.run(mean, {images: batch})[0]

@@ -52,6 +52,19 @@ def colours(values, largest, signed):
                             -1)).astype(np.uint8)
 
 
+def tinted(frames, row):
+    """Frames under the map of a `Row`, uint8 [T, H, W, 3]."""
+    largest = float(np.abs(row.weights).max())
+    shape = frames.shape[:3]
+    images = (1 - _OPACITY) * frames + _OPACITY * colours(
+        heat(row, shape), largest, row.signed)
+    rows, columns = [axis.end(size) for axis, size in zip(
+        row.layout.keys[1:], shape[1:])]
+    for bare in np.s_[row.frames:], np.s_[:, rows:], np.s_[:, :, columns:]:
+        images[bare] = frames[bare]
+    return np.rint(images).astype(np.uint8)
+
+
 def sheet(frames, rows):
     """uint8 [H, W, 3]: of a picture a tile a block, of a clip a line each.
 
@@ -106,13 +119,7 @@ def _tiles(frames, row, arrows):
     times, height, width, _ = frames.shape
     factor = -(-_SIDE // width)
     largest = float(np.abs(row.weights).max())
-    tinted = colours(heat(row, frames.shape[:3]), largest, row.signed)
-    images = (1 - _OPACITY) * frames + _OPACITY * tinted
-    rows, columns = [axis.end(size) for axis, size in zip(
-        row.layout.keys[1:], (height, width))]
-    for bare in np.s_[row.frames:], np.s_[:, rows:], np.s_[:, :, columns:]:
-        images[bare] = frames[bare]
-    images = np.rint(images).astype(np.uint8)
+    images = tinted(frames, row)
     images = images.repeat(factor, 1).repeat(factor, 2)
     ends = [np.flatnonzero(axis.nearest(np.arange(size)) == at)[[0, -1]]
             for axis, size, at in zip(

@@ -284,7 +284,8 @@ class _Run:
         note = {"step": self.step, "fixed": self.fixed,
                 "progress": dataclasses.asdict(self.progress),
                 "config": self.config.as_dict(),
-                "tensorflow": tf.__version__}
+                "tensorflow": tf.__version__,
+                "device": self.platform.describe()}
         if self.data.class_names:
             note["class_names"] = self.data.class_names
         if not np.isfinite(self.session.run(self.graph.weights_norm)):
