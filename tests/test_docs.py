@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from support import ROOT, blocks, shell_lines
 
+from nonlocal_tf import __main__ as front_door
 from nonlocal_tf import (
     check_videos,
     classify,
@@ -60,6 +61,9 @@ def test_export_commands_have_flags_that_exist(path):
         words = shlex.split(line.partition(" > ")[0], comments=True)
         if words[1:2] == ["freeze_pb.py"]:
             freeze.parse_flags(words[2:], "freeze_pb.py")
+        if words[1:3] == ["-m", "nonlocal_tf"]:         # the front door
+            home = front_door.COMMANDS[words[3]][0]
+            words[2:4] = ["nonlocal_tf." + home.replace(".__main__", "")]
         if words[1:2] == ["-m"] and words[2].startswith("nonlocal_tf"):
             modules[words[2]].parse(words[3:])
 
