@@ -353,7 +353,7 @@ def test_both_networks_have_the_same_parameters_and_first_loss(name, result):
     _, found = result(name)
     notes = {key: note[key] for note in found["notes"]
              for key in ("parameters", "first_loss")
-             if note["precision"] == "float32" and key in note}
+             if note.get("precision") == "float32" and key in note}
     assert len(set(notes["parameters"].values())) == 1
     # Batch norm over two images that res5 has made single pixels.
     losses = notes["first_loss"].values()
