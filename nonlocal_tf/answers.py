@@ -114,12 +114,7 @@ def _parse(text, interval):
 
 def add_flags(parser):
     """The flags of which network, and of what it is shown."""
-    parser.add_argument(
-        "--train_url", default="./output", help="folder that was trained, or "
-        "converted, to (default: %(default)s)")
-    parser.add_argument(
-        "--checkpoint", default="", help="a checkpoint, in place of the "
-        "newest in --train_url")
+    parser.add_run()
     parser.add_argument(
         "--protocol", choices=tuple(PROTOCOLS), default="", help="chooses "
         "frames, sizes and crops as another system than the network's does; "

@@ -15,7 +15,6 @@ done.
 
 import collections
 import csv
-import hashlib
 import io
 import os
 import sys
@@ -208,15 +207,8 @@ def _contents(paths, workers):
         by_size[os.path.getsize(path)].append(path)
     alike = [path for same in by_size.values() if len(same) > 1
              for path in same]
-    return dict(zip(alike, ahead(_hash, alike, workers, _AHEAD * workers)))
-
-
-def _hash(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return dict(zip(alike, ahead(
+        storage.sha256, alike, workers, _AHEAD * workers)))
 
 
 def _compare(parts, findings, contents):

@@ -34,6 +34,15 @@ class Parser(argparse.ArgumentParser):
         return cls("python -m " + module, description, usage=usage,
                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
+    def add_run(self):
+        """The flags that name a finished network."""
+        self.add_argument(
+            "--train_url", default="./output", help="folder that was trained, "
+            "or converted, to (default: %(default)s)")
+        self.add_argument(
+            "--checkpoint", default="", help="a checkpoint, in place of the "
+            "newest in --train_url")
+
     def parse_known_args(self, args=None, namespace=None):
         """As argparse's, with "~" expanded in what is a text."""
         flags, unknown = super().parse_known_args(

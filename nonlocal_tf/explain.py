@@ -41,12 +41,7 @@ def parse(arguments):
     """The flags as a namespace; `query` is a tuple of numbers, or None."""
     parser = command.Parser.of_module("nonlocal_tf.explain", __doc__)
     parser.add_argument("files", nargs="+", metavar="INPUT")
-    parser.add_argument(
-        "--train_url", default="./output", help="folder that was trained, or "
-        "converted, to (default: %(default)s)")
-    parser.add_argument(
-        "--checkpoint", default="", help="a checkpoint, in place of the "
-        "newest in --train_url")
+    parser.add_run()
     parser.add_argument(
         "--block", default="", help="the one that attention.png shows, such "
         "as res3:1 (default: all)")

@@ -8,6 +8,7 @@ place. What is remote (obs://, s3://) is reached by `nonlocal_tf.remote`.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -140,6 +141,15 @@ def check_space(folder, wanted, otherwise=""):
         raise UserError(
             "The files take {:,} bytes; {!r} has {:,} free. Name another "
             "--output{}.".format(wanted, folder, free, otherwise))
+
+
+def sha256(path):
+    """SHA-256 of a file, as hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def sync(path):

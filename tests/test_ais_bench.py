@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from rehearsed import feed, write_model
 
 from nonlocal_tf.export import ais_bench, ais_bench_inputs
 
@@ -56,23 +57,6 @@ def model(tmp_path_factory):
     """x [2, 3] -> the largest's place, and 2 x: int32 [2], float32 [2, 3]."""
     path = tmp_path_factory.mktemp("models") / "double.pb"
     return write_model(path, [2, 3])
-
-
-def write_model(path, shape):
-    with tf.Graph().as_default() as graph:
-        x = tf1.placeholder(tf.float32, shape, "input")
-        tf.argmax(x, 1, output_type=tf.int32, name="output")
-        tf.multiply(x, 2.0, name="double")
-        path.write_bytes(graph.as_graph_def().SerializeToString())
-    return str(path)
-
-
-def feed(folder, **arrays):
-    folder.mkdir(exist_ok=True)
-    for name, array in arrays.items():
-        (folder / (name.strip("_") + ".bin")).write_bytes(
-            np.array(array, "<f4").tobytes())
-    return str(folder)
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ def test_images_that_are_not_there_are_said_and_not_downloaded(tmp_path):
 
 
 def test_a_picture_lies_in_the_middle_of_what_the_network_sees():
-    batch = mistakes._centred(np.full([28, 28], 7, np.uint8), 57)
+    batch = mistakes.centred(np.full([28, 28], 7, np.uint8), 57)
     assert batch.shape == (1, 57, 57, 1) and batch.sum() == 7 * 28 * 28
     assert (batch[0, 14:42, 14:42, 0] == 7).all()
 

@@ -102,7 +102,11 @@ def read(path, side, invert=False):
     Raises:
       UserError: one line, which names the file.
     """
-    picture = one(path, side, invert)
+    return centred(one(path, side, invert), side)
+
+
+def centred(picture, side):
+    """A picture [H, W] with zeros around, [1, S, S, 1]: see `read`."""
     return np.pad(picture, [(rest // 2, rest - rest // 2) for rest in (
         side - each for each in picture.shape)], "constant")[None, ..., None]
 

@@ -155,17 +155,14 @@ def _make(listed, face, folder, records):
 def _file(folder, number, names, face, counts):
     """Writes a file; returns its record."""
     each = face.bytes() * face.views // face.shape[0]   # of a video
-    digest, path = hashlib.sha256(), os.path.join(
-        folder, "{}.bin".format(number))
+    path = os.path.join(folder, "{}.bin".format(number))
     with storage.replacing(path) as file:       # input/ has whole ones alone
         videos = [_video(file, place * each, each, name, face, counts)
                   for place, name in enumerate(names)]
         file.truncate(face.bytes())             # filled up with zeros
-        file.seek(0)
-        for data in iter(lambda: file.read(1 << 20), b""):
-            digest.update(data)
+    digest = storage.sha256(path)
     os.replace(path, _path(folder, number))
-    return {"file": number, "sha256": digest.hexdigest(), "videos": videos}
+    return {"file": number, "sha256": digest, "videos": videos}
 
 
 def _video(file, place, size, name, face, counts):

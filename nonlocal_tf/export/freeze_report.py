@@ -8,7 +8,6 @@ from nonlocal_tf.export.interface import (
     NOTE,
     OPSET,
     PROBABILITIES,
-    bin_bytes,
 )
 
 
@@ -120,7 +119,7 @@ def say_what_is_next(path, flags, face, classes, source):
                  else deploy.score_command(path, classes))
     for line in lines:
         say(line)
-    shape = [face.shape[0] or deploy.LARGEST_BATCH] + face.shape[1:]
+    face = face._replace(
+        shape=[face.shape[0] or deploy.LARGEST_BATCH] + face.shape[1:])
     say("Each .bin must have {:,} bytes: {} {}.".format(
-        bin_bytes(shape, 1 if face.dtype == "uint8" else 4),
-        " x ".join(map(str, shape)), face.dtype))
+        face.bytes(), " x ".join(map(str, face.shape)), face.dtype))

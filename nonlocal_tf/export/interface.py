@@ -1,10 +1,10 @@
 """What a frozen graph takes and gives: names, shapes, layouts, batches."""
 
 import functools
-import hashlib
 import operator
 from typing import NamedTuple, Optional
 
+from nonlocal_tf import storage
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.errors import UserError
 
@@ -125,11 +125,7 @@ def of(config, batch_size, layout="", values="", views=""):
 
 def check_same(path, sha256):
     """Refuses a file that is another than its note is of."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for part in iter(lambda: file.read(1 << 20), b""):
-            digest.update(part)
-    if digest.hexdigest() != sha256:
+    if storage.sha256(path) != sha256:
         raise UserError("{!r} is another file than {!r} tells of. Bring both "
                         "from one freeze_pb.py.".format(path, path + NOTE))
 

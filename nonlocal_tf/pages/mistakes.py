@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nonlocal_tf import scores
 from nonlocal_tf.architecture import block_names
+from nonlocal_tf.data.pictures import centred
 from nonlocal_tf.errors import UserError
 
 MOST = 12                      # pictures
@@ -53,12 +55,9 @@ def of_clips(run):
                   encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
         counts = np.array([row[1:] for row in rows], int)
-        wrong = sorted(
-            ((each["label"], each["top"][0]["class"],
-              each["top"][0]["probability"], each["path"])
-             for each in records if "top" in each
-             and each["label"] != each["top"][0]["class"]),
-            key=lambda each: -each[2])
+        wrong = [(each["label"], each["top"][0]["class"],
+                  each["top"][0]["probability"], each["path"])
+                 for each in scores.worst(records)]
         words = ("evaluate/{}: {}, {}, {} views; top-1 {:.2%}, top-5 {:.2%} "
                  "of {} videos, {} of them readable.".format(
                      os.path.basename(folder), summary["checkpoint"].split(
@@ -132,8 +131,10 @@ def pictures(found, wrong):
             yield "Not drawn: {} s are over.".format(_SECONDS)
             continue
         try:
-            batch = _centred(given, config.image_size) if isinstance(
-                given, np.ndarray) else seen.read(given, config).batch
+            batch = centred(
+                given.reshape(given.shape[:2]), config.image_size
+            ) if isinstance(given, np.ndarray) else (
+                seen.read(given, config).batch)
         except UserError as error:
             yield str(error)
             continue
@@ -150,14 +151,6 @@ def pictures(found, wrong):
                 names[-1], layout, geometry.shown_frames(
                     layout, config, len(frames)), None, weights, False))
         yield _png(given, frames, tinted)
-
-
-def _centred(image, side):
-    """As the network pads it, uint8 [1, S, S, 1]."""
-    before = [(side - each) // 2 for each in image.shape[:2]]
-    return np.pad(image.reshape(image.shape[:2]), [
-        (start, side - start - each) for start, each in zip(
-            before, image.shape)], "constant")[None, :, :, None]
 
 
 def _png(given, frames, tinted):

@@ -4,14 +4,14 @@ Nothing here is changed or waited for: a run may be going on. What is missing
 or damaged is a line of `remarks`.
 """
 
-import hashlib
 import json
 import math
 import os
 from typing import NamedTuple, Optional
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import gist
+from nonlocal_tf.export.interface import NOTE
+from nonlocal_tf.storage import gist, sha256
 from nonlocal_tf.training import checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
 
@@ -154,9 +154,8 @@ def _frozen(folder):
         if not name.endswith((".pb", ".onnx", ".om")):
             continue
         path = os.path.join(folder, name)
-        with open(path, "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
-        note = _object(path + ".json", [])
+        digest = sha256(path)
+        note = _object(path + NOTE, [])
         rows.append([
             name, "{:,}".format(os.path.getsize(path)), note.get("step", ""),
             " x ".join(map(str, note.get("shape", ()))), digest[:12],

@@ -33,12 +33,9 @@ def read(file, config, invert=False):
         side = config.image_size
         picture = pictures.one(file, side, invert)
         before = [(side - each) // 2 for each in picture.shape]
-        batch = np.zeros([1, side, side, 1], np.uint8)
-        batch[0, before[0]:before[0] + picture.shape[0],
-              before[1]:before[1] + picture.shape[1], 0] = picture
         original = tuple((1, -start, each) for start, each in zip(
             before, picture.shape))
-        return Input(batch, original, (0,), (
+        return Input(pictures.centred(picture, side), original, (0,), (
             "The picture, {} x {}, lies at row {} and column {} of the {} x "
             "{} that the network sees; around it are zeros.".format(
                 *picture.shape + tuple(before) + (side, side))))
