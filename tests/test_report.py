@@ -208,7 +208,7 @@ def test_clips_that_were_tested_and_the_surest_mistakes(tmp_path, page):
     assert cells(text, "0 run") == [
         ["1", "2"], ["3", "1", "33.3%", "1 &lt;jump&gt; (2)"]]
     assert re.findall(r"(v\d.avi)", text) == ["v2.avi", "v3.avi", "v1.avi"]
-    assert "1 &lt;jump&gt;, not 0 run (75.0%): v2.avi" in text
+    assert "is 1 &lt;jump&gt;, not 0 run (75.0%): v2.avi" in text
     assert "Without pictures: A checkpoint is three files" in text
 
 

@@ -103,7 +103,7 @@ def pictures(config, answers, drawn):
         "" if is_images else "clips"))
     for (label, answer, probability, given), picture in zip(
             answers.wrong, drawn):
-        words = "{}, not {} ({:.1%})".format(
+        words = "is {}, not {} ({:.1%})".format(
             _class(answers.names, label), _class(answers.names, answer),
             probability)
         lines.append("<figure>{}<figcaption>{}</figcaption></figure>".format(

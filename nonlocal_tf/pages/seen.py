@@ -35,10 +35,12 @@ def read(file, config, invert=False):
         before = [(side - each) // 2 for each in picture.shape]
         original = tuple((1, -start, each) for start, each in zip(
             before, picture.shape))
-        return Input(pictures.centred(picture, side), original, (0,), (
+        words = "The network sees the {} x {} pixels of the picture.".format(
+            side, side) if picture.shape == (side, side) else (
             "The picture, {} x {}, lies at row {} and column {} of the {} x "
             "{} that the network sees; around it are zeros.".format(
-                *picture.shape + tuple(before) + (side, side))))
+                *picture.shape + tuple(before) + (side, side)))
+        return Input(pictures.centred(picture, side), original, (0,), words)
     if file.lower().endswith((".npy", ".npz")):
         batch = tasks.of(config).read(file, config, None)
         return Input(
