@@ -313,7 +313,7 @@ def _checkpoints(run):
                    "TensorFlow"], rows, "numbers") if rows else line(
                        "There is none.")) + (
         table(["frozen file", "bytes", "of step", "input", "SHA-256",
-               "is it"], run.frozen) if run.frozen else line(
+               "its note"], run.frozen) if run.frozen else line(
                    "Nothing was frozen from it: PB_Model has no .pb, .onnx "
                    "or .om."))
 

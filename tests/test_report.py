@@ -171,10 +171,10 @@ def test_checkpoints_and_what_froze_from_them(tmp_path, page):
     text = page(folder)
     assert cells(text, "8") == [["2", "12.50%", "9.8.7"]]
     assert cells(text, "device") == [["Abacus"]]
-    assert cells(text, "a.pb")[0][-1].startswith("no note beside it")
+    assert cells(text, "a.pb")[0][-1].startswith("none")
     assert cells(text, "b.pb") == [[
-        "3", "8", "1 x 3", "ba7816bf8f01", "as its note says"]]
-    assert cells(text, "c.pb")[0][-1] == "not the file that its note is of"
+        "3", "8", "1 x 3", "ba7816bf8f01", "of this file"]]
+    assert cells(text, "c.pb")[0][-1] == "of another file"
 
 
 def evaluated(folder):

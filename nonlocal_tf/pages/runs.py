@@ -159,7 +159,7 @@ def _frozen(folder):
         rows.append([
             name, "{:,}".format(os.path.getsize(path)), note.get("step", ""),
             " x ".join(map(str, note.get("shape", ()))), digest[:12],
-            "no note beside it: its step is not known" if not note else
-            "as its note says" if note.get("sha256") == digest else
-            "not the file that its note is of"])
+            "none (freeze_pb.py writes one for clips alone)" if not note else
+            "of this file" if note.get("sha256") == digest else
+            "of another file"])
     return rows
