@@ -23,7 +23,9 @@ demo: $(VENV)/.installed
 	    --train_url demo/output --image_size 28 --Epoch 5 --batchsize 32 \
 	    --learning_rate 1e-3 --lr_schedule cosine
 	echo
-	echo "Next: MNIST at 224 pixels, a GPU's job (downloads 12 MB to ./dataset;"
+	echo "Next: what its blocks attend to in a picture, as a page:"
+	echo "  $(RUN) -m nonlocal_tf.explain demo/digits/t10k-images-idx3-ubyte:7 --train_url demo/output"
+	echo "or MNIST at 224 pixels, a GPU's job (downloads 12 MB to ./dataset;"
 	echo "for an NVIDIA GPU first: $(RUN) -m pip install 'tensorflow[and-cuda]'):"
 	echo "  $(RUN) train_gpu.py --Epoch 20 --batchsize 128"
 	echo "or at 56 pixels, a CPU's job:"
@@ -41,7 +43,9 @@ demo-video: $(VENV)/.installed-video
 	$(RUN) -m nonlocal_tf.classify demo/moving_digits/test/up_left/005.avi \
 	    --train_url demo/output_video
 	echo
-	echo "Next: videos of your own, from weights of images or of another system:"
+	echo "Next: what its blocks attend to in that video, as a page:"
+	echo "  $(RUN) -m nonlocal_tf.explain demo/moving_digits/test/up_left/005.avi --train_url demo/output_video --query 4,20,24"
+	echo "or videos of your own, from weights of images or of another system:"
 	echo "  docs/video.md"
 	echo "or what the network says of all the test videos:"
 	echo "  $(RUN) -m nonlocal_tf.evaluate --train_url demo/output_video --data_url demo/moving_digits/test.txt"
