@@ -19,6 +19,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 _NAMED = 10                             # of many lines
 _came = []                              # SIGTERMs, until `run` has ended
+_running = []                           # programs, the innermost last
 
 
 class Parser(argparse.ArgumentParser):
@@ -119,6 +120,7 @@ def run(program, act):
       The exit code: that of `act`, 2 for an error that the user can mend,
       130 after Ctrl-C, 143 after SIGTERM.
     """
+    _running.append(program)
     try:
         _quiet()
         lighten()
@@ -140,8 +142,14 @@ def run(program, act):
     except _Terminated:
         return TERMINATED
     finally:
+        _running.pop()
         _let_go_of_stdout()
     return USER_ERROR
+
+
+def running():
+    """The program that `run` runs, for an error outside of it."""
+    return _running[-1] if _running else "nonlocal_tf"
 
 
 def say(line=""):
@@ -182,7 +190,7 @@ def _terminable():
         _came.append(number)
         raise _Terminated
 
-    with _handled_by(end, signal.SIGTERM) as is_handled:
+    with handled_by(end, signal.SIGTERM) as is_handled:
         try:
             yield
         finally:
@@ -192,12 +200,15 @@ def _terminable():
 
 def untouched_by_signals():
     """A context in which SIGTERM and Ctrl-C are ignored."""
-    return _handled_by(signal.SIG_IGN, signal.SIGTERM, signal.SIGINT)
+    return handled_by(signal.SIG_IGN, signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def _handled_by(handler, *numbers):
-    """Yields whether `handler` has the signals: in the main thread alone."""
+def handled_by(handler, *numbers):
+    """A context in which `handler` has the signals.
+
+    Yields whether it has: in the main thread alone.
+    """
     try:
         before = [signal.signal(number, handler) for number in numbers]
     except ValueError:

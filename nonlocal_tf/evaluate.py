@@ -8,17 +8,23 @@ confusion.png. Interrupted, the same command goes on; given again when all is
 done, it tries those that could not be read. Exit code 0: all videos were read;
 1: some are missing or cannot be read, and count as wrong in the score over
 all; 2: nothing could be done.
+
+--num_gpus N shares the videos among N processes of this machine, TF_CONFIG
+among those of several; each video is answered once.
 """
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import sys
 
-from nonlocal_tf import answers, command, scores, storage
+from nonlocal_tf import answers, command, processes, scores, storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.pace import Pace
+from nonlocal_tf.platforms import cluster
 
 ALL, SOME = 0, 1
 _VIDEOS = "videos.jsonl"
@@ -26,7 +32,14 @@ _VIDEOS = "videos.jsonl"
 
 def main(arguments):
     """Evaluates by command-line arguments; returns the exit code."""
-    return command.run("evaluate", lambda: evaluate(parse(arguments)))
+    def act():
+        flags = parse(arguments)
+        if flags.num_gpus > 1:          # the last flag of a name counts
+            return processes.run(flags.num_gpus, "evaluate", main,
+                                 (list(arguments) + ["--num_gpus=1"],))
+        return evaluate(flags)
+
+    return command.run("evaluate", act)
 
 
 def parse(arguments):
@@ -42,8 +55,11 @@ def parse(arguments):
     parser.add_argument(
         "--output", default="", help="folder of the results (default: one in "
         "--train_url, named by list, step, protocol and views)")
+    parser.add_argument(
+        "--num_gpus", type=int, default=1, metavar="N", help="processes, one "
+        "a GPU, that share the videos (default: %(default)s)")
     flags = parser.parse(arguments)
-    command.check_ranges(flags, ("view_batch", 1, 1024))
+    command.check_ranges(flags, ("view_batch", 1, 1024), ("num_gpus", 0, 64))
     return flags
 
 
@@ -58,6 +74,7 @@ def evaluate(flags):
 
     from nonlocal_tf import trained
     from nonlocal_tf.data.video import lists
+    from nonlocal_tf.platforms import peers
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     found = trained.find(flags.train_url, flags.checkpoint)
     if found.config.network == "digits":
@@ -74,15 +91,19 @@ def evaluate(flags):
             os.path.splitext(os.path.basename(os.path.abspath(
                 flags.data_url)))[0], found.step, plan.name, plan.views.clips,
             plan.views.crops))
-    for line in listed.remarks + tuple(plan.lines(found.config.protocol)):
-        say(line)
+    settings = identity(found, plan, listed)
+    together = peers.of_environment(settings)
+    if together.rank == 0:
+        for line in listed.remarks + tuple(plan.lines(found.config.protocol)):
+            say(line)
     storage.make_folder(folder, "--output")
-    with storage.only_run_in(folder):
-        return test(trained.Network(found), plan, listed, folder,
-                    identity(found, plan, listed),
+    with contextlib.ExitStack() as stack:
+        if together.rank == 0:
+            stack.enter_context(storage.only_run_in(folder))
+        return test(trained.Network(found), plan, listed, folder, settings,
                     found.class_names or listed.class_names or tuple(
                         map(str, range(found.config.classes))),
-                    flags.view_batch)
+                    flags.view_batch, together)
 
 
 def identity(found, plan, listed):
@@ -98,7 +119,8 @@ def identity(found, plan, listed):
         "decoder": decoder()}
 
 
-def test(network, plan, listed, folder, settings, names, view_batch=1):
+def test(network, plan, listed, folder, settings, names, view_batch=1,
+         together=cluster.ALONE):
     """Answers what is not answered yet, and reports; returns the exit code.
 
     Args:
@@ -107,45 +129,88 @@ def test(network, plan, listed, folder, settings, names, view_batch=1):
       folder: of the results, which is there.
       settings: what they hold for: see `identity`.
       names: of the classes, by label.
+      together: a `peers.Peers`, or `cluster.ALONE`; rank 0 alone reports.
     Raises:
-      UserError: the folder has results of something else, or not one video
-        could be read.
+      UserError: the folder has results of something else, not one video could
+        be read, or another process is gone.
     """
-    records = _begin(folder, settings)
+    if together.rank == 0:
+        records = _begin(folder, settings)
+    together.gather("")                 # the folder may be the others' too
+    if together.rank:
+        records = _begin(folder, settings)
+    records = _of_all(together, records)
     left = [number for number in range(len(listed.paths))
             if "top" not in records.get(number, {})]
-    say("{} videos, {} done, in {!r}. Interrupted, the same command goes on."
-        .format(len(listed.paths), len(listed.paths) - len(left), folder))
-    pace = Pace(len(left), "videos")
-    with open(os.path.join(folder, _VIDEOS), "a", encoding="utf-8") as file:
-        for count, answer in enumerate(answers.each(network, plan, [
-                listed.paths[number] for number in left], view_batch), 1):
-            number = left[count - 1]
-            records[number] = _record(
-                number, answer, int(listed.labels[number]), plan)
-            file.write(json.dumps(records[number]) + "\n")
-            file.flush()
-            pace.done(count, lambda: "; top-1 so far {:.2%}".format(
-                scores.summary(list(records.values()))["top1"]))
+    if together.rank == 0:
+        say("{} videos, {} done, in {!r}. Interrupted, the same command goes "
+            "on.".format(len(listed.paths), len(listed.paths) - len(left),
+                         folder))
+    records.update(_of_all(together, _answer(
+        network, plan, listed, os.path.join(folder, _own(together.rank)),
+        left[together.rank::together.size], view_batch, together)))
     ordered = [records[number] for number in range(len(listed.paths))]
     summary = scores.summary(ordered)
-    scores.write(folder, ordered, names, dict(settings, **summary))
-    scores.show(ordered, names, summary, plan)
-    say("In {!r}: {}".format(folder, ", ".join(scores.FILES)))
+    if together.rank == 0:
+        storage.write_text(os.path.join(folder, _VIDEOS), "".join(
+            json.dumps(each) + "\n" for each in ordered))
+        scores.write(folder, ordered, names, dict(settings, **summary))
+        scores.show(ordered, names, summary, plan)
+        say("In {!r}: {}".format(folder, ", ".join(scores.FILES)))
+    together.gather("")                 # now the results are kept
+    together.stop()
+    for path in glob.glob(os.path.join(
+            glob.escape(folder), _own("*"))) if together.rank == 0 else ():
+        os.remove(path)
     if not summary["readable"]:
         raise UserError("Not one of the {} videos could be read; the first: {}"
                         .format(len(ordered), ordered[0]["error"]))
     return SOME if summary["readable"] < len(ordered) else ALL
 
 
+def _own(rank):
+    """The file of a process: rank 0's is that of all in the end."""
+    return "videos-rank{}.jsonl".format(rank) if rank else _VIDEOS
+
+
+def _of_all(together, records):
+    """Records of all processes: number -> record."""
+    return {record["number"]: record
+            for text in together.gather(json.dumps(list(records.values())))
+            for record in json.loads(text)}
+
+
+def _answer(network, plan, listed, path, numbers, view_batch, together):
+    """Answers videos, each kept in `path` at once; number -> record."""
+    records = {}
+    pace = Pace(len(numbers), "videos")
+    with open(path, "a", encoding="utf-8") as file:
+        for number, answer in zip(numbers, answers.each(
+                network, plan, [listed.paths[number] for number in numbers],
+                view_batch)):
+            together.check()
+            records[number] = _record(
+                number, answer, int(listed.labels[number]), plan)
+            file.write(json.dumps(records[number]) + "\n")
+            file.flush()
+            if together.rank == 0:
+                pace.done(len(records), lambda: "; top-1 so far {:.2%}".format(
+                    scores.summary(list(records.values()))["top1"]))
+    return records
+
+
 def _begin(folder, settings):
     """The records that a folder has of earlier; number -> record."""
-    results = os.path.join(folder, _VIDEOS)
-    if not storage.begun(os.path.join(folder, "settings.json"), settings):
-        open(results, "w").close()
-        return {}
-    return {record["number"]: record
-            for record in storage.whole_records(results)}
+    begun = storage.begun(os.path.join(folder, "settings.json"), settings)
+    records = {}
+    for path in glob.glob(os.path.join(
+            glob.escape(folder), "videos*.jsonl")):
+        if begun:
+            records.update((record["number"], record)
+                           for record in storage.whole_records(path))
+        else:
+            os.remove(path)
+    return records
 
 
 def _record(number, answer, label, plan):

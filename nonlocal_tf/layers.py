@@ -7,6 +7,8 @@ the latter in float32 (arXiv:1710.03740, Sec. 3). Variable names come from the
 modules' name scopes; they are a checkpoint's keys.
 """
 
+import contextlib
+
 import tensorflow as tf
 
 tf1 = tf.compat.v1
@@ -15,6 +17,8 @@ tf1 = tf.compat.v1
 # MNIST network. `fused_batch_norm` raises the former to 1.001e-5, for cuDNN.
 EPSILON = 1e-5
 MOMENTUM = 0.99
+_LEAST_EPSILON = 1.001e-5       # of `fused_batch_norm`
+_across = []                    # the newest last: see `statistics_across`
 
 
 def variable(initial_value, name, trainable=True, collections=None):
@@ -211,11 +215,33 @@ class BatchNorm(tf.Module):
                 return tf1.nn.fused_batch_norm(
                     x, self.gamma, self.beta, self.moving_mean,
                     self.moving_variance, self._epsilon, is_training=False)[0]
+            if _across:
+                return self._across_processes(x, *_across[-1])
             x, mean, variance = tf1.nn.fused_batch_norm(
                 x, self.gamma, self.beta, epsilon=self._epsilon,
                 is_training=True)
             self._update(mean, variance)
             return x
+
+    def _across_processes(self, x, mean_of, processes):
+        """By the statistics of all processes; see `statistics_across`.
+
+        Second moments are taken about the moving mean, which is the same in
+        all processes and near the mean: about 0 they would lose digits.
+        """
+        values = tf.cast(x, tf.float32)
+        shift = tf.stop_gradient(self.moving_mean.read_value())
+        shifted = values - shift
+        moments = mean_of(tf.stack([
+            tf.reduce_mean(shifted, [0, 1, 2]),
+            tf.reduce_mean(tf.square(shifted), [0, 1, 2])]))    # [2, C]
+        variance = tf.maximum(moments[1] - tf.square(moments[0]), 0.0)
+        count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32) * processes
+        self._update(moments[0] + shift, variance * (
+            count / tf.maximum(count - 1.0, 1.0)))
+        scale = self.gamma * tf1.rsqrt(
+            variance + max(self._epsilon, _LEAST_EPSILON))
+        return tf.cast((shifted - moments[0]) * scale + self.beta, x.dtype)
 
     def _update(self, mean, variance):
         momentum = self._momentum
@@ -230,6 +256,27 @@ class BatchNorm(tf.Module):
                 (moving - batch) * (1.0 - momentum), **unread)
             if not tf.executing_eagerly():
                 tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, update)
+
+
+@contextlib.contextmanager
+def statistics_across(sum_over_ranks, processes):
+    """Batch norms that are called within take all processes' statistics.
+
+    Args:
+      sum_over_ranks: a tensor to its sum over them; its gradient is the same
+        sum, since each process's loss depends on the tensors of all.
+      processes: their number, each with as many images.
+    """
+    @tf.custom_gradient
+    def mean_of(tensor):
+        return sum_over_ranks(tensor) / processes, (
+            lambda upstream: sum_over_ranks(upstream) / processes)
+
+    _across.append((mean_of, processes))
+    try:
+        yield
+    finally:
+        _across.pop()
 
 
 class Affine(tf.Module):

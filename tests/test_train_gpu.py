@@ -125,7 +125,7 @@ def test_no_mirror_answers(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--num_gpus", "4"], ["--num_gpus"]),
+    (["--num_gpus", "65"], ["--num_gpus", "0 to 64"]),
     (["--batchsize", "500"], ["1 to 70"]),
     (["--data_url", "/dev/null/x"], ["/dev/null/x"]),
     (["--train_url", "/dev/null/x"], ["--train_url must name a folder"]),

@@ -1,10 +1,11 @@
-"""A GPU where TensorFlow sees one, else the CPU; one process."""
+"""A GPU where TensorFlow sees one, else the CPU; one process, or several."""
 
 import os
 
 import tensorflow as tf
 
-from nonlocal_tf.platforms import machine, precision
+from nonlocal_tf.platforms import cluster, machine, precision
+from nonlocal_tf.platforms.peers import Peers
 
 tf1 = tf.compat.v1
 
@@ -15,7 +16,7 @@ class Platform:
     Args:
       config: a `TrainConfig`.
     Raises:
-      UserError: its precision cannot be had here.
+      UserError: its precision cannot be had here, or TF_CONFIG cannot work.
 
     Attributes:
       rank, size: which of how many processes this is.
@@ -24,11 +25,12 @@ class Platform:
       device: "CPU", "GPU" or "NPU".
     """
 
-    rank, size = 0, 1
     rates_steps = False
 
     def __init__(self, config):
         self._config = config
+        found = cluster.settle(os.environ)
+        self.rank, self.size = found.rank, found.size
         self._threads = config.threads or machine.cores()
         with tf1.Session(graph=tf.Graph(),
                          config=self.session_config()) as session:
@@ -36,6 +38,16 @@ class Platform:
                 device.device_type == "GPU"
                 for device in session.list_devices()) else "CPU"
         precision.check(config.precision, self.device)
+        precision.check_wire(config.gradient_precision)
+        self._peers = None if self.size == 1 else Peers(
+            found, config.shared_settings(), self.session_config(),
+            self.device)
+
+    def session(self, keep):
+        """A session of the default graph; see `peers.Peers.session`."""
+        if self._peers:
+            return self._peers.session(keep)
+        return tf1.Session(config=self.session_config())
 
     def session_config(self):
         """ConfigProto: the threads, and GPU memory as it is needed."""
@@ -70,18 +82,27 @@ class Platform:
 
     def sum_over_ranks(self, tensor):
         """The tensor's sum over all processes."""
-        return tensor
+        return self._peers.sum(tensor) if self._peers else tensor
+
+    def mean_over_ranks(self, gradients):
+        """Gradients averaged over all processes, where no optimizer does."""
+        if not self._peers:
+            return gradients
+        return self._peers.mean(gradients, tf.dtypes.as_dtype(
+            self._config.gradient_precision))
 
     def broadcast(self, variables):
         """An operation that gives variables their values in rank 0."""
-        del variables
-        return tf.no_op()
+        return self._peers.broadcast(variables) if self._peers else tf.no_op()
 
     def describe(self):
         """The device, for the first line of a report."""
+        text = "GPU" if self.device == "GPU" else "CPU, {} threads".format(
+            self._threads)
+        if self.size > 1:
+            text += ", rank {} of {}".format(self.rank, self.size)
         if self.device == "GPU":
-            return "GPU"
-        text = "CPU, {} threads".format(self._threads)
+            return text
         return text + (
             ", although an NVIDIA device is there: pip install "
             "'tensorflow[and-cuda]'" if os.path.exists("/dev/nvidia0") else "")

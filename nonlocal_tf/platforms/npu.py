@@ -50,6 +50,11 @@ class Platform:
             optimizer.parameter_map, npu_options.of_config(self._config))
         return config
 
+    def session(self, keep):
+        """A session of the default graph; cards wait for each other by HCCL."""
+        del keep
+        return tf1.Session(config=self.session_config())
+
     def wrap_optimizer(self, optimizer):
         """Averages gradients over the cards and scales the loss."""
         if self.size > 1:
@@ -79,6 +84,10 @@ class Platform:
         if self.size == 1:
             return tensor
         return self._adapter.hccl_ops.allreduce(tensor, "sum")
+
+    def mean_over_ranks(self, gradients):
+        """As they are: the adapter's optimizer has averaged them."""
+        return gradients
 
     def broadcast(self, variables):
         """An operation that gives variables their values in rank 0."""

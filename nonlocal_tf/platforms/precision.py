@@ -32,6 +32,15 @@ def check(precision, device):
                        "({})".format(tf.__version__, device, reason))
 
 
+def check_wire(precision):
+    """Raises UserError where gradients cannot travel in `precision`."""
+    if precision == "bfloat16" and tf.__version__.startswith("1."):
+        raise UserError("--gradient_precision must be float32 on TensorFlow "
+                        "{}, whose collectives have no bfloat16 (2.6 and "
+                        "later have it); got bfloat16. Leave it out.".format(
+                            tf.__version__))
+
+
 def _check_processor(precision):
     """What the operations would run without, and slowly."""
     if precision == "mixed_float16":

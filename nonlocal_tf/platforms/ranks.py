@@ -14,6 +14,7 @@ from typing import NamedTuple, Optional
 from nonlocal_tf import storage
 from nonlocal_tf.command import say
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import cluster
 
 TABLE = "jobstart_hccl.json"            # in a folder that is named in its place
 WAIT_SECONDS = 600.0                    # for a table that is not completed
@@ -29,6 +30,13 @@ class Ranks(NamedTuple):
     rank: int                           # 0 is the one that writes
     size: int
     device: Optional[int]               # logical id of the card, or None
+
+
+def processes(environ, platform):
+    """How many train together, as far as the environment alone tells."""
+    if platform == "gpu":
+        return cluster.settle(environ).size
+    return _number(environ, "RANK_SIZE", 1) or 1
 
 
 def settle(environ, folder):

@@ -232,8 +232,15 @@ def _check_variables(prefix, stored, variables, remedy, exact):
                 "; ..." if len(differing) > 6 else "", remedy))
 
 
+def _images_a_step(fixed):
+    """Of all processes together."""
+    return fixed.get("batch_size", 0) * fixed.get("ranks", 1)
+
+
 def check_settings(prefix, stored, wanted):
     """Refuses a checkpoint whose settings decide on another result.
+
+    Of batch size and processes, it is the images of a step that do.
 
     Args:
       prefix: the checkpoint, for the error.
@@ -241,12 +248,16 @@ def check_settings(prefix, stored, wanted):
     Raises:
       UserError: names each setting that differs, with both values.
     """
+    same_step = _images_a_step(stored) == _images_a_step(wanted)
+    kept = ("batch_size", "ranks") if same_step else ()
     differing = [
         "{} {} (now {})".format(name, stored.get(name), wanted.get(name))
-        for name in sorted(set(stored) | set(wanted))
+        for name in sorted(set(stored).union(wanted).difference(kept))
         if stored.get(name) != wanted.get(name)]
     if differing:
         raise UserError(
             "Checkpoint {!r} was made with {}. Give the same values to go "
-            "on, or another --train_url to start anew.".format(
-                prefix, ", ".join(differing)))
+            "on, or another --train_url to start anew.{}".format(
+                prefix, ", ".join(differing), "" if same_step else
+                " (--batchsize times the processes must stay {}.)".format(
+                    _images_a_step(stored))))

@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from nonlocal_tf import command
+from nonlocal_tf import command, processes
 from nonlocal_tf.platforms import machine
 
 
@@ -26,12 +26,14 @@ def run(arguments, program, description):
     def act():
         config = _parse(arguments, program, description, "gpu")
         config.check_local()
+        if config.num_gpus > 1:
+            return _start(config, run, arguments, program)
         if config.platform == "npu":            # whose log tells if it is one
             from nonlocal_tf.training.job import Job
             return Job(config, program).run()
         from nonlocal_tf.training.loop import train  # imports TensorFlow
         result = train(config)
-        if result.exit_code == 0:
+        if result.exit_code == 0 and result.rank == 0:
             command.say("  {:12} python freeze_pb.py --train_url {}".format(
                 "to freeze it", shlex.quote(config.train_url)))
         return result.exit_code
@@ -43,10 +45,19 @@ def run_job(arguments, program, description):
     """Trains as a job of ModelArts; as `run` else, and on an NPU too."""
     def act():
         config = _parse(arguments, program, description, "npu")
+        if config.num_gpus > 1:
+            return _start(config, run_job, arguments, program)
         from nonlocal_tf.training.job import Job
         return Job(config, program).run()
 
     return command.run(program, act)
+
+
+def _start(config, target, arguments, program):
+    """One process for each of --num_gpus; the last flag of a name counts."""
+    return processes.run(
+        config.num_gpus, program, target,
+        (list(arguments) + ["--num_gpus=1"], program, ""))
 
 
 def push(arguments, program):

@@ -54,7 +54,7 @@ _RANGES = (
     ("image_size", 28, 4096), ("base_width", 1, 1024),
     ("max_steps", 0, 10 ** 12), ("log_steps", 1, 10 ** 9),
     ("seed", 0, 2 ** 32 - 1), ("affinity_mb", -1, 10 ** 7),
-    ("threads", 0, 1024), ("frames", 1, 1024),
+    ("threads", 0, 1024), ("num_gpus", 0, 64), ("frames", 1, 1024),
     ("classes", 2, 100000), ("frame_interval", 0, 1024),
     ("digit_size", 1, 4096), ("warmup_epochs", 0, 10 ** 6),
     ("weight_decay", 0, 1), ("clip_norm", 0, 10 ** 9),
@@ -62,6 +62,10 @@ _RANGES = (
 )
 
 
+# Settings that each process may have for itself.
+_OWN = {"data_url", "test_url", "train_url", "video_root", "class_names",
+        "init", "mirror", "resume", "checkpoint_seconds", "log_steps",
+        "num_gpus", "threads", "workers", "cache_dir", "affinity_mb"}
 # By device; on an NPU, which compiles no loops here, never.
 _AFFINITY_MB = {"CPU": 256, "GPU": 2048}
 
@@ -179,7 +183,13 @@ class TrainConfig:
         600.0, "seconds between checkpoints, besides one after each epoch")
     log_steps: int = _setting(
         10, "steps between records in metrics.jsonl and TensorBoard")
-    num_gpus: int = _setting(1, "GPUs; only 1 for now (0 counts as 1)")
+    num_gpus: int = _setting(
+        1, "processes on this machine that train together, one a GPU, each "
+        "with --batchsize images a step; without a GPU, on the CPU; across "
+        "hosts by TF_CONFIG: docs/many-gpus.md")
+    sync_batch_norm: bool = _setting(
+        False, "batch norm over the images of all processes: N of them then "
+        "train as one with N times the --batchsize")
     precision: str = _speed(
         "float32", "in which layers compute; variables, softmax, batch norm's "
         "statistics and the loss are float32. bfloat16: newer CPUs and GPUs; "
@@ -189,6 +199,9 @@ class TrainConfig:
         "auto", "images that are in memory at a time, a divisor of "
         "--batchsize; gradients are means over these parts, as over the whole "
         "batch, but batch norm sees each by itself. auto: the most that fits")
+    gradient_precision: str = _speed(
+        "float32", "in which gradients travel between processes, and are added",
+        choices=("float32", "bfloat16"))
     affinity_mb: int = _speed(
         -1, "MiB of pairwise affinities [B, N, M] of one block, beyond which "
         "they are computed for some queries at a time; 0: never do that "
@@ -275,9 +288,6 @@ class TrainConfig:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise bad(name, "a finite number above 0", value)
-        if self.num_gpus not in (0, 1):
-            raise bad("num_gpus", "1: this version trains in one process on "
-                       "one device", self.num_gpus)
         self.placement()
         defaults.check(self)
         if self.scale and BLOCKS[self.block].get("cosine") and (
@@ -309,8 +319,13 @@ class TrainConfig:
         if self.precision != "float32":
             raise bad("precision", "float32 on an NPU, whose own choice is "
                        "--precision_mode", self.precision)
-        if self.threads:
-            raise bad("threads", "left out on an NPU", self.threads)
+        for name in ("threads", "sync_batch_norm"):
+            if getattr(self, name):
+                raise bad(name, "left out on an NPU", getattr(self, name))
+        if self.num_gpus > 1 or self.gradient_precision != "float32":
+            raise bad("num_gpus", "1 on an NPU, and --gradient_precision "
+                      "float32: one process a card is started from outside",
+                      self.num_gpus)
         if self.loss_scale != "none" and self.part_size() not in (
                 None, self.batch_size):
             raise bad("micro_batch", "auto or --batchsize with --loss_scale, "
@@ -384,6 +399,11 @@ class TrainConfig:
     def as_dict(self):
         """Setting -> value, without passwords in URLs: to be kept in files."""
         return dict(dataclasses.asdict(self), mirror=masked(self.mirror))
+
+    def shared_settings(self):
+        """What all processes that train together must have alike."""
+        return {name: value for name, value in self.as_dict().items()
+                if name not in _OWN}
 
     def fixed_settings(self):
         """What a resumed run must share, names to values in one spelling."""

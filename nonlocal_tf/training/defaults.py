@@ -44,18 +44,29 @@ def of(config):
 
 
 def _training(config, protocol):
-    """The recipe's; its rate is for its own batch."""
+    """The recipe's."""
     row = recipe(config.recipe, protocol, config.network)
-    if (config.optimizer or row.optimizer) == "adam":
-        rate = DIGITS.learning_rate
-    elif row is DIGITS:
-        rate = _SGD_RATE
-    else:
-        rate = row.learning_rate * (
-            (config.batch_size or row.batch_size) / row.batch_size)
     return dict({name: getattr(row, name) for name in (
         "batch_size", "epoch", "optimizer", "lr_schedule", "lr_steps",
-        "warmup_epochs", "weight_decay", "clip_norm")}, learning_rate=rate)
+        "warmup_epochs", "weight_decay", "clip_norm")},
+        learning_rate=rate(config, protocol))
+
+
+def rate(config, protocol, processes=1):
+    """The recipe's rate, which is for its own batch in a step.
+
+    Args:
+      config: a `TrainConfig`, whose batch size may be open.
+      protocol: its name; None of digits.
+      processes: that train together, each with a batch.
+    """
+    row = recipe(config.recipe, protocol, config.network)
+    if (config.optimizer or row.optimizer) == "adam":
+        return DIGITS.learning_rate
+    if row is DIGITS:
+        return _SGD_RATE
+    return row.learning_rate * processes * (
+        (config.batch_size or row.batch_size) / row.batch_size)
 
 
 def check(config):

@@ -1,13 +1,16 @@
 """The command line: flags to a `TrainConfig`."""
 
 import dataclasses
+import os
 
 from absl import logging
 
 from nonlocal_tf.command import Parser, boolean, normalised
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import ranks
 from nonlocal_tf.platforms.npu_options import GONE
 from nonlocal_tf.secrets import masked_arguments
+from nonlocal_tf.training import defaults
 from nonlocal_tf.training.config import TrainConfig
 
 # As existing commands spell them; any case and "-" for "_" is also taken.
@@ -40,7 +43,12 @@ def parse_flags(arguments, program, description, platform="gpu"):
             "Ignored, not flags of %s: %s", program, " ".join(
                 masked_arguments(typed.get(argument, argument)
                                  for argument in unknown)))
-    return TrainConfig(**vars(known))
+    config = TrainConfig(**vars(known))
+    if known.learning_rate is None:
+        config = dataclasses.replace(config, learning_rate=defaults.rate(
+            config, config.protocol, ranks.processes(
+                os.environ, config.platform)))
+    return config
 
 
 def _check_unknown(unknown, parser):

@@ -7,7 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import health, tasks
-from nonlocal_tf.layers import variable, warm_up_momentum
+from nonlocal_tf.layers import (
+    statistics_across,
+    variable,
+    warm_up_momentum,
+)
 from nonlocal_tf.training import optimizer
 from nonlocal_tf.training.gradients import by_matrix_product
 
@@ -46,7 +50,7 @@ class TrainGraph:
         mode.
       attention: float32 [blocks, images, 4]; see `health.measure`.
       addends, sums: placeholder, float32 [3], and its sum over all processes.
-      start, agreed_start: placeholder, int32 [3], and what rank 0 fed.
+      start, agreed_start: placeholder, int32 [4], and what rank 0 fed.
       set_step, take_over: operations: `step` becomes `start[0]`; every other
         variable becomes that of rank 0.
       average_statistics: operation: batch norm's moving statistics become
@@ -125,7 +129,8 @@ class TrainGraph:
         self.accumulate = tf.no_op()
         if self.parts > 1:
             values = self._accumulated(values, updates)
-        gradients, loss, correct = values[:-2], values[-2], values[-1]
+        gradients, loss, correct = (
+            platform.mean_over_ranks(values[:-2]), values[-2], values[-1])
         self.wishes = tf1.placeholder_with_default([0.0, 0.0], [2], "wishes")
         self.totals = platform.sum_over_ranks(tf.concat(
             [[loss / platform.size, correct], self.wishes], 0))
@@ -146,8 +151,12 @@ class TrainGraph:
 
     def _build_tower(self, config, platform):
         """Mean cross entropy and the number of right ones, in training."""
-        fast = platform.device == "CPU" and not config.plain
-        with by_matrix_product() if fast else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if platform.device == "CPU" and not config.plain:
+                stack.enter_context(by_matrix_product())
+            if config.sync_batch_norm and platform.size > 1:
+                stack.enter_context(statistics_across(
+                    platform.sum_over_ranks, platform.size))
             logits = self.network(self.images, is_training=True)
         return mean_loss(logits, self.labels, config.label_smoothing), (
             tf.reduce_sum(tf.cast(
@@ -181,7 +190,7 @@ class TrainGraph:
         """What processes tell each other besides gradients."""
         self.addends = tf1.placeholder(tf.float32, [3], "addends")
         self.sums = platform.sum_over_ranks(self.addends)
-        self.start = tf1.placeholder(tf.int32, [3], "start")
+        self.start = tf1.placeholder(tf.int32, [4], "start")
         self.agreed_start = platform.sum_over_ranks(
             self.start if platform.rank == 0 else tf.zeros_like(self.start))
         self.set_step = tf1.assign(

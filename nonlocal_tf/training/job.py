@@ -8,7 +8,7 @@ import time
 
 from nonlocal_tf import command, storage
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.platforms import npu_options, ranks
+from nonlocal_tf.platforms import cluster, npu_options, ranks
 from nonlocal_tf.training import mirror, remote_videos
 from nonlocal_tf.training.console import Log
 
@@ -36,7 +36,7 @@ class Job:
             # The adapter reports a compiled graph at this level only.
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         else:
-            _check_alone(os.environ)
+            self.rank = cluster.settle(os.environ).rank
         self.data_url, self.train_url = config.data_folder(), config.train_url
         self.given = config
         local = {name: mirror.copy_folder(cache, name, url)
@@ -129,12 +129,3 @@ class Job:
              else self.config.test_url, "--video_root",
              self.config.video_root], self.program))
 
-
-def _check_alone(environ):
-    """Several processes train together on NPUs only."""
-    for name in ("RANK_SIZE", "VC_WORKER_NUM", "DLS_TASK_NUMBER"):
-        text = environ.get(name, "").strip()
-        if text not in ("", "0", "1"):
-            raise UserError(
-                "--platform gpu trains in one process, and {} is {}. Take one "
-                "node with one GPU, or --platform npu.".format(name, text))

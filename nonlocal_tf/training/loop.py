@@ -34,6 +34,7 @@ class TrainResult(NamedTuple):
     step: int                           # steps done in all
     test_accuracy: Optional[float]      # 0 to 1, after the last whole epoch
     checkpoint: str                     # prefix of the newest checkpoint
+    rank: int                           # of this process: 0 alone has written
 
 
 def train(config, stream=None, saved=None, output=None, locked=False):
@@ -112,11 +113,11 @@ class _Run:
         self.config, memory = plan.fit(
             self.config, self.platform, begins.note)
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
-        with tf1.Session(config=self.platform.session_config()) as session:
+        with self.platform.session(self.saved) as session:
             self.session = session
             self.step, self.progress = start.begin(
                 begins, session, self.graph, self.platform, self.folder,
-                self._first_weights)
+                self.fixed["data"], self._first_weights)
             if self._is_done():
                 return self._nothing_to_do()
             self._introduce(begins.note, memory)
@@ -315,4 +316,4 @@ class _Run:
 
     def _result(self, exit_code):
         return TrainResult(exit_code, self.step, self.progress.test_accuracy,
-                           self.folder.prefix(self.step))
+                           self.folder.prefix(self.step), self.platform.rank)

@@ -31,7 +31,8 @@ DAY = 86400.0                           # seconds
 def fit(config, platform, note):
     """Chooses the images that are in memory at a time.
 
-    Of several processes each takes the whole batch: none knows more.
+    Of several processes each takes its whole batch, unless told otherwise:
+    none knows more.
 
     Args:
       config: a `TrainConfig`.
@@ -42,14 +43,14 @@ def fit(config, platform, note):
       where it is not known.
     Raises:
       UserError: not even the smallest sensible part fits, or several
-        processes were asked to take parts.
+        cards were asked to take parts.
     """
     if platform.size > 1:
         size, memory = config.part_size() or config.batch_size, None
-        if size < config.batch_size:
+        if size < config.batch_size and platform.device == "NPU":
             raise UserError(
                 "--micro_batch must be auto or --batchsize {} where several "
-                "processes train together; got {}. Leave it out.".format(
+                "cards train together; got {}. Leave it out.".format(
                     config.batch_size, size))
     else:
         earlier = note and note["config"].get(

@@ -42,14 +42,17 @@ def find(config, folder, fixed, platform, report):
     return Start(note["step"], Progress(**note["progress"]), note)
 
 
-def begin(start, session, graph, platform, folder, first):
+def begin(start, session, graph, platform, folder, data, first):
     """Gives every variable its value; returns step and `Progress`.
 
     Of several processes each takes both from rank 0, where alone `first` is
     called: it gives some variables other first values.
 
+    Args:
+      data: fingerprint of the training data, 8 hex digits.
     Raises:
-      UserError: the checkpoint cannot be read, or rank 0 cannot start.
+      UserError: the checkpoint cannot be read, rank 0 cannot start, or it has
+        other data.
     """
     if graph.parts > 1:
         session.run(graph.prepare)
@@ -67,14 +70,20 @@ def begin(start, session, graph, platform, folder, first):
         failure = failure or error
     if platform.size == 1:
         return start.step, start.progress
+    mine = int(data, 16) >> 1           # an int32
     place = session.run(graph.agreed_start, {graph.start: [
         -1 if failure else start.step, start.progress.epoch,
-        start.progress.steps]})
+        start.progress.steps, mine]})
     if place[0] < 0:
         raise failure or UserError(
             "Rank 0 cannot start; see its log, and start all again.")
+    if place[3] != mine:
+        raise UserError(
+            "Rank {} must have the training data of rank 0; they differ, or "
+            "their order does. Copy the same files, or the same list, to all "
+            "hosts.".format(platform.rank))
     session.run([graph.take_over, graph.set_step], {graph.start: place})
     if platform.rank == 0:
         return start.step, start.progress
-    step, epoch, steps = map(int, place)
+    step, epoch, steps, _ = map(int, place)
     return step, Progress(epoch=epoch, steps=steps)

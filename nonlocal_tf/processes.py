@@ -1,0 +1,169 @@
+"""A command in several processes of this machine, and their parent.
+
+The parent needs no TensorFlow. It tells each process its place by TF_CONFIG
+and its GPU by CUDA_VISIBLE_DEVICES, forwards SIGTERM and Ctrl-C to all, and
+ends as they ended.
+"""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from multiprocessing import connection
+
+from nonlocal_tf.command import handled_by, say
+from nonlocal_tf.errors import bad
+from nonlocal_tf.platforms import cluster
+
+GRACE = 120.0           # seconds for the others, after one of them failed
+_TICK = 1.0
+
+
+def run(count, program, target, arguments):
+    """Calls target(*arguments) in `count` processes.
+
+    Args:
+      count: as many GPUs there must be, if there is one.
+      program: for what is said.
+      target: a function of a module; returns an exit code.
+      arguments: that can be pickled.
+    Returns:
+      The exit code of the first process that failed; 128 + N where signal N
+      ended it; 0 if all went well.
+    Raises:
+      UserError: there are not as many GPUs, or the environment is wrong.
+    """
+    gpus = cluster.gpus(os.environ)
+    if gpus and len(gpus) < count:
+        raise bad("num_gpus", "at most the number of GPUs here, {}".format(
+            len(gpus)), count)
+    if not gpus:
+        say("No GPU is here: {} processes on the CPU.".format(count))
+    places = cluster.several(cluster.settle(os.environ), count)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="nonlocal_tf-") as said:
+        children = [context.Process(target=_child, args=(
+            dict(place.environment(), **{
+                "CUDA_VISIBLE_DEVICES": gpus[index]} if gpus else {}),
+            _share(index, count), said, os.getpid(), target, arguments))
+            for index, place in enumerate(places)]
+        came = []
+
+        def forward(number, _):
+            came.append(number)
+            _tell(children, number)
+
+        with handled_by(forward, signal.SIGTERM, signal.SIGINT):
+            for child in children:
+                child.start()
+                for number in came:
+                    _tell([child], number)
+            return _wait(children, places, program)
+
+
+def _tell(children, number):
+    for child in children:
+        if child.pid and child.exitcode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, number)
+
+
+def _wait(children, places, program):
+    """Until all have ended; what still runs long after one failed is killed."""
+    code, end = 0, None
+    while True:
+        left = [child for child in children if child.exitcode is None]
+        for child, place in zip(children, places):
+            if child.exitcode and not code:
+                code = _code(child.exitcode)
+                end = time.monotonic() + GRACE
+                if child.exitcode < 0 and -child.exitcode not in (
+                        signal.SIGTERM, signal.SIGINT):
+                    _say_error(program, "Rank {} was ended by {}. The same "
+                               "command goes on.".format(
+                                   place.rank, _name(-child.exitcode)))
+        if not left:
+            return code
+        connection.wait([child.sentinel for child in left], _TICK)
+        if end and time.monotonic() > end:
+            end = None
+            _say_error(program, "What still ran {:g} s after that is killed."
+                       .format(GRACE))
+            _tell(left, signal.SIGKILL)
+
+
+def _code(exitcode):
+    return exitcode if exitcode > 0 else 128 - exitcode
+
+
+def _name(number):
+    if number == signal.SIGKILL:
+        return "SIGKILL (out of memory, or from outside)"
+    return signal.Signals(number).name
+
+
+def _say_error(program, text):
+    sys.stderr.write("{}: error: {}\n".format(program, text))
+    sys.stderr.flush()
+
+
+def _share(index, count):
+    """The cores of a process; all, where there are fewer than processes."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < count:
+        return cores
+    return cores[index * len(cores) // count:(index + 1) * len(cores) // count]
+
+
+def _child(environment, cores, said, parent, target, arguments):
+    """What a process does; in a session of its own, as a terminal's Ctrl-C
+    comes from the parent."""
+    os.setsid()
+    os.environ.update(environment)
+    if cores:
+        os.sched_setaffinity(0, cores)
+    sys.stderr = _Once(sys.stderr, said)
+    threading.Thread(target=_look_after, args=(parent,), daemon=True).start()
+    sys.exit(target(*arguments))
+
+
+def _look_after(parent):
+    """As SIGTERM, where the parent is gone: a checkpoint is saved."""
+    while os.getppid() == parent:
+        time.sleep(_TICK)
+    sys.stderr.write("The process that started this one is gone.\n")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Once:
+    """Standard error on which a line that all write stands once.
+
+    Args:
+      file: where it goes.
+      folder: with a file for each line so far, shared by the processes.
+    """
+
+    def __init__(self, file, folder):
+        self._file, self._folder = file, folder
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, text):
+        if text.endswith("\n") and text.strip():
+            name = hashlib.sha1(text.encode("utf-8", "replace")).hexdigest()
+            try:
+                os.close(os.open(os.path.join(self._folder, name),
+                                 os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return len(text)
+            except OSError:             # the parent, and the folder, are gone
+                pass
+        return self._file.write(text)
