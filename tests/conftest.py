@@ -36,6 +36,28 @@ def pytest_collectstart():
         os.close(stderr)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_sessions(request):
+    """Grappler's rewriting of each graph takes as long as the fast tests' own.
+
+    Slow tests and processes of their own run with it.
+    """
+    if request.config.option.markexpr != "not slow":
+        yield
+        return
+    from tensorflow.compat.v1 import ConfigProto, Session
+    begin = Session.__init__
+
+    def plain(self, target="", graph=None, config=None):
+        config = config or ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        begin(self, target, graph, config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "__init__", plain)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory):
     """A folder with 70 training and 23 test images that can be learnt."""

@@ -99,8 +99,7 @@ def paths_of(list_path):
 
 
 @pytest.mark.parametrize("layout, values", [
-    ("NTHWC", "normalised"), ("NTCHW", "normalised"), ("NCTHW", "normalised"),
-    ("NTCHW", "uint8")])
+    ("NTHWC", "normalised"), ("NCTHW", "normalised"), ("NTCHW", "uint8")])
 def test_a_file_of_each_layout_answers_as_the_network(
         layout, values, train_url, lists, tmp_path, capsys):
     path = str(tmp_path / "model.pb")
@@ -355,20 +354,20 @@ def test_a_file_beside_the_note_of_another_is_refused(
     assert "is another file than" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("program, flag", [
-    (ais_bench, "--input"), (msame, "--input"), (preflight, "--run")])
 def test_inputs_of_another_layout_are_refused_though_as_large(
-        program, flag, frozen, train_url, lists, tmp_path, capsys):
+        frozen, train_url, lists, tmp_path, capsys):
     assert bins.main(["--model", frozen, "--data_url", lists[1], "--output",
                       str(tmp_path / "bins")]) == 0
-    path = str(tmp_path / "other.pb")
+    path, inputs = str(tmp_path / "other.pb"), str(tmp_path / "bins" / "input")
     assert freeze_pb.main(["--train_url", train_url, "--output", path,
                            "--batchsize", "2", "--test_images", "0"]) == 0
-    more = [] if program is preflight else ["--output", str(tmp_path / "out")]
-    capsys.readouterr()
-    assert program.main(["--model", path, flag, str(
-        tmp_path / "bins" / "input")] + more) == 2
-    assert "were made as NTCHW float32" in capsys.readouterr().err
+    output = ["--output", str(tmp_path / "out")]
+    for program, flags in ((ais_bench, ["--input", inputs] + output),
+                           (msame, ["--input", inputs] + output),
+                           (preflight, ["--run", inputs])):
+        capsys.readouterr()
+        assert program.main(["--model", path] + flags) == 2
+        assert "were made as NTCHW float32" in capsys.readouterr().err
     assert not os.path.exists(str(tmp_path / "out"))
 
 

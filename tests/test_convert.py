@@ -225,7 +225,7 @@ def test_images_weights_are_inflated(tmp_path):
     assert not values["res3/non_local_0/norm/gamma"].any()
 
 
-def dump(converted, path, change=None):
+def dump(converted):
     """What the other system would write, by its own names, from our layers."""
     import tensorflow as tf
     from support import graph_session
@@ -243,22 +243,18 @@ def dump(converted, path, change=None):
     for name, value in values.items():
         arrays["layer/" + parity.layer_names("mmaction2", name)[0]] = (
             value.transpose(0, 3, 1, 2))
-    if change:
-        change(arrays)
-    np.savez(str(path), **arrays)
+    return arrays
 
 
 def test_a_dump_that_departs_is_named_where_it_begins(converted, tmp_path,
                                                       capsys):
-    path = tmp_path / "dump.npz"
-    dump(converted, path)
-    arguments = ["--compare", str(path), "--train_url", converted[2]]
+    path, arrays = str(tmp_path / "dump.npz"), dump(converted)
+    np.savez(path, **arrays)
+    arguments = ["--compare", path, "--train_url", converted[2]]
     assert convert.main(arguments) == 0
     assert "agree" in capsys.readouterr().out
-
-    def change(arrays):
-        arrays["layer/backbone.layer3.0.block"] += 1
-    dump(converted, path, change)
+    arrays["layer/backbone.layer3.0.block"] += 1
+    np.savez(path, **arrays)
     assert convert.main(arguments) == 1
     assert "first that departs is res4/bottleneck_0" in capsys.readouterr().out
 

@@ -120,7 +120,7 @@ def test_file_does_not_depend_on_the_run(pb, train_url, tmp_path):
 
 @pytest.mark.parametrize("form, batch, kind, settings", [
     ("embedded_gaussian", 3, "image", dict(block="paper", scale=True)),
-    ("embedded_gaussian", None, "flat", {}), ("gaussian", None, "flat", {}),
+    ("gaussian", None, "flat", {}),
     ("dot_product", 3, "image", {}), ("concatenation", None, "flat", {})])
 def test_every_form_freezes_without_shape_operations(
         form, batch, kind, settings):

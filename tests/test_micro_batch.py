@@ -32,7 +32,7 @@ def built(size, parts, **settings):
     """Graph, `TrainGraph`, and tensors of all its variables by name."""
     config = thin_config(
         "", "x", batch_size=size, micro_batch=str(size // parts),
-        non_local="res3:0;res4:0", **dict(SGD, **settings))
+        non_local="res3:0", **dict(SGD, **settings))
     with tf.Graph().as_default() as where:
         graph = TrainGraph(config, 10, Platform(config))
         return where, graph, {

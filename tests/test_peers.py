@@ -92,6 +92,7 @@ def mmaction2s():
     return shares / shares.sum(1, keepdims=True), clips
 
 
+@slow
 def test_a_thin_file_answers_as_mmaction2(converted, tmp_path):
     want, clips = mmaction2s()
     np.testing.assert_allclose(

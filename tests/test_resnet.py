@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from support import graph_session, random_values, set_values, short_names, tf1
 
-from nonlocal_tf.architecture import BLOCKS, DEPTHS, PLACEMENTS, STAGES
+from nonlocal_tf.architecture import BLOCKS, DEPTHS, STAGES
 from nonlocal_tf.networks.digits import ResNet
 from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need
@@ -59,9 +59,6 @@ def test_the_size_is_that_of_the_formula(resnet_size, lengths, inner_ratio):
     assert need.parameters(TrainConfig(
         resnet_size=resnet_size, inner_ratio=inner_ratio, block="paper")
     ) == expected
-    if resnet_size == 101:
-        with tf.Graph().as_default():
-            assert ResNet(101, PLACEMENTS[101, 10]).parameters() == expected
 
 
 def by_numpy(images, weights, lengths):

@@ -16,7 +16,7 @@ from nonlocal_tf.training import loop
 from nonlocal_tf.training.command import run, tune
 
 SMALL = ["--image_size", "28", "--base_width", "4", "--non_local", "0",
-         "--batchsize", "8"]
+         "--batchsize", "8", "--optimizer", "sgd"]
 INTERRUPT_AT_WORK = """
 import time
 from nonlocal_tf.training.interrupt import Interrupt

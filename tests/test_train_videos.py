@@ -34,8 +34,8 @@ def run(lists, folder, **more):
     stream = io.StringIO()
     result = train(TrainConfig(**dict(dict(
         network="tsm", data_url=lists[0], test_url=lists[1],
-        train_url=str(folder), image_size=32, base_width=4, non_local="res3:0",
-        batch_size=4, epoch=2, learning_rate=0.02, log_steps=1, seed=1),
+        train_url=str(folder), image_size=32, base_width=2, frames=4,
+        non_local="res3:0", batch_size=4, epoch=2, learning_rate=0.02, log_steps=1, seed=1),
         **more)), stream)
     return result, stream.getvalue()
 
@@ -69,9 +69,9 @@ def test_a_run_in_pieces_equals_an_unbroken_one(lists, unbroken, tmp_path):
 
 
 def test_dropout_is_another_in_each_step_and_part():
-    config = TrainConfig(network="tsm", image_size=32, base_width=4, classes=2,
-                         non_local="0", batch_size=4, micro_batch="2", seed=7)
-    clip = np.random.RandomState(0).randint(0, 256, (1, 8, 32, 32, 3))
+    config = TrainConfig(network="tsm", image_size=32, base_width=2, classes=2,
+                         frames=4, non_local="0", batch_size=4, micro_batch="2", seed=7)
+    clip = np.random.RandomState(0).randint(0, 256, (1, 4, 32, 32, 3))
     with graph_session() as session:
         graph = TrainGraph(config, 10, Platform(config))
         session.run([graph.initialize, graph.prepare])
@@ -115,13 +115,13 @@ def test_init_takes_all_but_classifier_and_blocks_that_are_new(
         if name.endswith("kernel") and not ("dense" in name or "res4/non" in (
                 name)):
             np.testing.assert_allclose(value, before[name], atol=1e-7)
-    assert after["video_resnet/dense/kernel"].shape == (128, 5)
+    assert after["video_resnet/dense/kernel"].shape == (64, 5)
     result, output = run(lists, tmp_path, max_steps=2, **more)
     assert "First weights" not in output and result.step == 2
 
 
 @pytest.mark.parametrize("more, text", [
-    ({"base_width": 8}, "tensors differ: .*--base_width 4"),
+    ({"base_width": 8}, "tensors differ: .*--base_width 2"),
     ({"init": "nowhere"}, "A checkpoint is three files"),
 ])
 def test_init_of_another_network_is_refused(

@@ -19,17 +19,11 @@ from nonlocal_tf.weights import mapping, names
 
 tf1 = tf.compat.v1
 slow = pytest.mark.slow
-IN_FAST = ("c2_i3d_nl_8_test", "mma_tsm_nl_dot", "i3d_embedded_gaussian",
-           "tsm_dot_product")
 
 
-def slow_but(cases):
-    return [case if case in IN_FAST else pytest.param(case, marks=slow)
-            for case in cases]
-
-
-@pytest.mark.parametrize("name", slow_but(
-    name for name in VECTORS if not name.endswith("train")))
+@slow
+@pytest.mark.parametrize("name", [
+    name for name in VECTORS if not name.endswith("train")])
 def test_a_vector_of_another_system_is_reproduced(name):
     (logits, probabilities, _), arrays, _ = video_support.answer(name)
     if "logits" in arrays:
@@ -38,9 +32,9 @@ def test_a_vector_of_another_system_is_reproduced(name):
         np.testing.assert_allclose(probabilities, arrays["probs"], atol=2e-6)
 
 
+@slow
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=slow) for name in (
-        "c2_i3d_nl_8", "mma_i3d_nl_emb", "mma_tsm_nl_dot")])
+    "c2_i3d_nl_8", "mma_i3d_nl_emb", "mma_tsm_nl_dot"])
 def test_each_layer_has_the_mean_and_deviation_of_the_other_system(name):
     layers = []
     (_, _, found), _, meta = video_support.answer(name, layers)
@@ -118,7 +112,9 @@ def assert_is_mmaction2s(logits, case):
         found, logits, atol=1e-5 * np.abs(logits).max() + 2e-5)
 
 
-@pytest.mark.parametrize("case", slow_but(peer_mmaction2.CASES))
+@pytest.mark.parametrize("case", [
+    case if case in ("i3d_embedded_gaussian", "tsm_dot_product") else
+    pytest.param(case, marks=slow) for case in peer_mmaction2.CASES])
 def test_weights_by_rule_answer_as_in_mmaction2(case):
     assert_is_mmaction2s(np.array(committed()[case]["logits"]), case)
 
@@ -133,12 +129,11 @@ def test_mmaction2_itself_if_it_is_installed(case):
         peer_mmaction2.logits(*peer_mmaction2.CASES[case]), case)
 
 
+@slow
 @pytest.mark.parametrize("network, more", [
-    pytest.param("i3d", {}, marks=slow),
-    pytest.param("c2d", {"instantiation": "dot_product"}, marks=slow),
-    pytest.param("i3d", {"protocol": "mmaction2-0.x"}, marks=slow),
-    pytest.param("tsm", {}, marks=slow),
-    pytest.param("i3d", {"frames": 32, "frame_interval": 2}, marks=slow)])
+    ("i3d", {}), ("c2d", {"instantiation": "dot_product"}),
+    ("i3d", {"protocol": "mmaction2-0.x"}), ("tsm", {}),
+    ("i3d", {"frames": 32, "frame_interval": 2})])
 def test_pytorch_has_the_same_logits_and_gradients(network, more):
     torch = pytest.importorskip("torch")
     from benchmarks import pytorch_video
