@@ -241,6 +241,7 @@ def test_float16_trains_with_keras_loss_scale():
     assert largest > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not KERAS_3, reason="of Keras 3")
 def test_xla_trains_the_same():
     """What Keras 3 takes by itself on a GPU."""

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.loop import train
+from nonlocal_tf.weights import checkpoints
 
 tf1 = tf.compat.v1
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -69,6 +71,15 @@ def random_values(variables, seed):
             value = random.randn(*shape) * 0.1
         values[variable] = value.astype(np.float32)
     return values
+
+
+def write_random(config):
+    """A checkpoint of a `TrainConfig`, of weights none of which is trivial."""
+    with tf.Graph().as_default():
+        values = random_values(make_network(config).variables, 0)
+    checkpoints.write(config, {
+        variable.op.name.split("/", 1)[1]: value
+        for variable, value in values.items()}, {})
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from support import write_random
 from video_sets import write_set
 
 import freeze_pb
@@ -14,7 +15,6 @@ from nonlocal_tf.export import ais_bench, bins, graphdef, msame, predict
 from nonlocal_tf.export.preflight import __main__ as preflight
 from nonlocal_tf.export.preflight import atc, checks
 from nonlocal_tf.training.config import TrainConfig
-from nonlocal_tf.weights import checkpoints
 
 cv2 = pytest.importorskip("cv2")
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -28,21 +28,6 @@ def lists(tmp_path_factory):
     return write_set(tmp_path_factory.mktemp("videos"), train=2, test=5)
 
 
-def random_values(config):
-    """Weights by name, none of them trivial."""
-    random = np.random.RandomState(0)
-    values = {}
-    for name, shape in sorted(checkpoints.shapes(config).items()):
-        if len(shape) > 1:
-            value = random.randn(*shape) * (2. / np.prod(shape[:-1])) ** .5
-        elif name.endswith(("gamma", "variance")):
-            value = random.uniform(.5, 1.5, shape)
-        else:
-            value = random.randn(*shape) * .1
-        values[name] = value.astype(np.float32)
-    return values
-
-
 @pytest.fixture(scope="module")
 def train_url(shallow, lists, tmp_path_factory):
     """A thin TSM with a block, no weight trivial, of two classes."""
@@ -50,7 +35,7 @@ def train_url(shallow, lists, tmp_path_factory):
     config = TrainConfig(
         network="tsm", train_url=folder, test_url=lists[1], image_size=32,
         base_width=4, frames=4, non_local="res4:0", classes=2, label_start=0)
-    checkpoints.write(config, random_values(config), {})
+    write_random(config)
     return folder
 
 
@@ -185,7 +170,7 @@ def test_files_and_bins_of_other_systems_answer_as_evaluate(
         test_url=lists[1], image_size=32, base_width=4, frames=4,
         frame_interval=2, non_local="res3:0", classes=3, label_start=0),
         **settings))
-    checkpoints.write(config, random_values(config), {})
+    write_random(config)
     path, folder = str(tmp_path / "model.pb"), tmp_path / "bins"
     assert freeze_pb.main(["--train_url", str(tmp_path), "--output", path,
                            "--with_probabilities"] + flags) == 0

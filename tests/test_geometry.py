@@ -11,10 +11,11 @@ from nonlocal_tf.pages import geometry
 from nonlocal_tf.training.config import TrainConfig
 
 ALL = ";".join(stage + ":0" for stage in STAGES)
-# The rows that differ in stem and pools: in space of these two, in time of all.
-VIDEO = [
-    ("video-nonlocal-net", "c2d", 16, 8, 96), ("mmaction2-1.x", "tsm", 16, 0, 96),
-    ("video-nonlocal-net", "i3d", 128, 1, 32), ("mmaction2-1.x", "i3d", 64, 2, 32)]
+VIDEO = [                   # that differ in stem or pools: in space, in time
+    ("video-nonlocal-net", "c2d", 16, 8, 96),
+    ("mmaction2-1.x", "tsm", 16, 0, 96),
+    ("video-nonlocal-net", "i3d", 128, 1, 32),
+    ("mmaction2-1.x", "i3d", 64, 2, 32)]
 
 
 def seen_by(config, inputs):

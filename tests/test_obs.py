@@ -44,7 +44,7 @@ def test_any_name_can_be_stored_listed_fetched_copied_and_removed(
     assert len(bucket.keys()) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"x", CONTENT])
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=len)
 def test_parts_are_put_together_in_order(
         bucket, tmp_path, small_parts, content):
     mox.file.copy(local(tmp_path, "new", content), bucket.url + "/a")

@@ -17,7 +17,7 @@ from nonlocal_tf import classify, convert
 from nonlocal_tf.export import freeze, graphdef, predict
 from nonlocal_tf.weights import files
 
-slow = pytest.mark.slow
+pytestmark = pytest.mark.slow
 CASE = "tsm_embedded_gaussian"
 FILES = {                   # with --flags, and what has the right answer
     "c2_i3d_nl_8.pkl": (
@@ -51,7 +51,6 @@ def answers(folder, clips, tmp_path):
         return np.array([row["probabilities"] for row in json.load(file)])
 
 
-@slow
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_answers_as_its_own_system(file, tmp_path):
     vector, flags = FILES[file]
@@ -92,14 +91,12 @@ def mmaction2s():
     return shares / shares.sum(1, keepdims=True), clips
 
 
-@slow
 def test_a_thin_file_answers_as_mmaction2(converted, tmp_path):
     want, clips = mmaction2s()
     np.testing.assert_allclose(
         answers(converted, clips, tmp_path), want, atol=2e-5)
 
 
-@slow
 @pytest.mark.parametrize("form", [
     "gaussian", "embedded_gaussian", "dot_product", "concatenation"])
 def test_every_form_there_and_back_is_equal_bit_by_bit(form, tmp_path):
@@ -115,7 +112,6 @@ def test_every_form_there_and_back_is_equal_bit_by_bit(form, tmp_path):
         np.testing.assert_array_equal(found[name], value)
 
 
-@slow
 def test_the_pages_commands_of_other_weights(tmp_path):
     video_support.thin_file(tmp_path / "tsm_nl_dot.pth",
                             peer_mmaction2.CASES["tsm_dot_product"])
@@ -151,7 +147,6 @@ def test_a_frozen_network_of_clips_answers_as_mmaction2(converted, tmp_path):
     np.testing.assert_allclose(found[0], want, atol=2e-5)
 
 
-@slow
 @pytest.mark.parametrize("file", ["c2_i3d_nl_8.pkl", "mma_i3d_nl_emb.pth"])
 def test_a_real_file_there_and_back_is_equal_bit_by_bit(file, tmp_path):
     vector, flags = FILES[file]

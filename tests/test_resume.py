@@ -13,6 +13,7 @@ import tensorflow as tf
 from support import (
     SGD,
     checkpoint_bytes,
+    graph_session,
     records,
     run_thin,
     tf1,
@@ -21,7 +22,7 @@ from support import (
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.training.checkpoint import read_note
+from nonlocal_tf.training.checkpoint import CheckpointFolder, read_note
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.loop import train
 
@@ -38,7 +39,7 @@ def finished(unbroken, tmp_path):
 
 @pytest.fixture(scope="module")
 def longer(unbroken, tiny_set, tmp_path_factory):
-    """Folder and bytes after a third epoch, begun from what kill -9 left."""
+    """Folder after a third epoch, begun from what kill -9 left."""
     folder = tmp_path_factory.mktemp("longer") / "copy"
     shutil.copytree(str(unbroken[0]), str(folder))
     with open(str(folder / "metrics.jsonl"), "a") as file:
@@ -49,19 +50,28 @@ def longer(unbroken, tiny_set, tmp_path_factory):
     for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
                  "checkpoint.abc.part"):
         (folder / "Model" / name).write_text("half")
-    return folder, checkpoint_bytes(run_thin(
-        tiny_set, folder, epoch=3)[0].checkpoint)
+    run_thin(tiny_set, folder, epoch=3)
+    return folder
 
 
 def test_records_beyond_the_checkpoint_are_dropped(longer):
-    steps = records(longer[0], "step")
+    steps = records(longer, "step")
     assert [record["step"] for record in steps] == list(range(1, 25))
     assert min(record["train_loss"] for record in steps) >= 0
 
 
 def test_what_a_killed_process_left_is_removed(longer):
-    names = os.listdir(str(longer[0] / "Model"))
+    names = os.listdir(str(longer / "Model"))
     assert not [name for name in names if "-7" in name or "part" in name]
+
+
+class ReaderThatLeaves(io.StringIO):
+    """As the pipe to `tee`, when Ctrl-C ends tee first."""
+
+    def write(self, text):
+        if "First step" in text:
+            raise BrokenPipeError(32, "Broken pipe")
+        return super().write(text)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +80,9 @@ def anew(unbroken, tiny_set, tmp_path_factory):
     folder = tmp_path_factory.mktemp("anew") / "copy"
     shutil.copytree(str(unbroken[0]), str(folder))
     (folder / "Model").rename(folder / "Model.old")
-    return folder, run_thin(tiny_set, folder, resume=False, max_steps=6,
-                            checkpoint_seconds=1e-6, **SGD)[0]
+    return folder, train(thin_config(
+        tiny_set, folder, resume=False, max_steps=6, checkpoint_seconds=1e-6,
+        **SGD), stream=ReaderThatLeaves())
 
 
 def test_metrics_of_a_run_without_checkpoints_are_put_aside(anew, unbroken):
@@ -103,24 +114,30 @@ def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
     assert timeless[0] == timeless[1]
 
 
-def test_crashes_while_saving_lose_nothing(
-        finished, longer, tiny_set, monkeypatch):
+def test_crashes_while_saving_lose_nothing(tmp_path, monkeypatch):
     """The process ends before the 2nd and then before the 3rd file's name."""
-    for files_in_place in (1, 2):
-        calls = []
+    folder = CheckpointFolder(str(tmp_path))
+    with graph_session() as session:
+        step = tf1.get_variable("step", initializer=1)
+        session.run(step.initializer)
+        saver = tf1.train.Saver()
+        folder.save(session, saver, 1, {})
+        session.run(step.assign(2).op)
+        for files_in_place in (1, 2):
+            synced = []
 
-        def crash(path, calls=calls, files_in_place=files_in_place):
-            calls.append(path)
-            if len(calls) > files_in_place:
-                raise SystemExit
+            def crash(path, synced=synced, most=files_in_place):
+                synced.append(path)
+                if len(synced) > most:
+                    raise SystemExit
 
-        with monkeypatch.context() as patch:
-            patch.setattr(storage, "sync", crash)
-            with pytest.raises(SystemExit):
-                run_thin(tiny_set, finished, epoch=3)
-    result, output = run_thin(tiny_set, finished, epoch=3)
-    assert "Going on from" in output and "model.ckpt-16," in output
-    assert checkpoint_bytes(result.checkpoint) == longer[1]
+            with monkeypatch.context() as patch:
+                patch.setattr(storage, "sync", crash)
+                with pytest.raises(SystemExit):
+                    folder.save(session, saver, 2, {})
+            assert folder.steps() == [1]
+        folder.restore(session, saver, 1)
+        assert session.run(step.read_value()) == 1
 
 
 def test_the_end_by_max_steps_is_reported_after_a_crash(
@@ -242,33 +259,22 @@ def test_resume_false_leaves_earlier_checkpoints(unbroken, tiny_set):
         run_thin(tiny_set, unbroken[0], resume=False)
 
 
-class ReaderThatLeaves(io.StringIO):
-    """As the pipe to `tee`, when Ctrl-C ends tee first."""
-
-    def write(self, text):
-        if "First step" in text:
-            raise BrokenPipeError(32, "Broken pipe")
-        return super().write(text)
-
-
-def test_a_reader_that_is_gone_does_not_end_the_run(tiny_set, tmp_path):
-    result = train(thin_config(tiny_set, tmp_path, epoch=1, **SGD),
-                   stream=ReaderThatLeaves())
-    assert (result.exit_code, result.step) == (0, 8)
+def test_a_reader_that_is_gone_does_not_end_the_run(anew):
+    assert (anew[1].exit_code, anew[1].step) == (0, 6)
 
 
 # What it refuses -----------------------------------------------------------
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_set, tmp_path):
     with pytest.raises(UserError, match="Lower --learning_rate") as error:
-        run_thin(tiny_set, tmp_path, learning_rate=1e38)
+        run_thin(tiny_set, tmp_path, learning_rate=1e38, **SGD)
     assert "\n" not in str(error.value)
     assert not glob.glob(str(tmp_path / "Model" / "*.index"))
 
 
 def test_weights_that_are_not_finite_are_not_saved(tiny_set, tmp_path):
     with pytest.raises(UserError, match="weights must be finite"):
-        run_thin(tiny_set, tmp_path, learning_rate=3e38, max_steps=1)
+        run_thin(tiny_set, tmp_path, learning_rate=3e38, max_steps=1, **SGD)
     assert not glob.glob(str(tmp_path / "Model" / "*.index"))
 
 

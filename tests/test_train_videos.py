@@ -35,8 +35,8 @@ def run(lists, folder, **more):
     result = train(TrainConfig(**dict(dict(
         network="tsm", data_url=lists[0], test_url=lists[1],
         train_url=str(folder), image_size=32, base_width=2, frames=4,
-        non_local="res3:0", batch_size=4, epoch=2, learning_rate=0.02, log_steps=1, seed=1),
-        **more)), stream)
+        non_local="res3:0", batch_size=4, epoch=2, learning_rate=0.02,
+        log_steps=1, seed=1), **more)), stream)
     return result, stream.getvalue()
 
 
@@ -69,8 +69,9 @@ def test_a_run_in_pieces_equals_an_unbroken_one(lists, unbroken, tmp_path):
 
 
 def test_dropout_is_another_in_each_step_and_part():
-    config = TrainConfig(network="tsm", image_size=32, base_width=2, classes=2,
-                         frames=4, non_local="0", batch_size=4, micro_batch="2", seed=7)
+    config = TrainConfig(
+        network="tsm", image_size=32, base_width=2, classes=2, frames=4,
+        non_local="0", batch_size=4, micro_batch="2", seed=7)
     clip = np.random.RandomState(0).randint(0, 256, (1, 4, 32, 32, 3))
     with graph_session() as session:
         graph = TrainGraph(config, 10, Platform(config))
