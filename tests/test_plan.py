@@ -25,7 +25,7 @@ def count_in_graph(config):
     total = 0
     with tf.Graph().as_default() as graph:
         network = make_network(config, device="CPU")
-        network(tf1.placeholder(tf.uint8, [1, 28, 28, 1]), is_training=True)
+        network(tf1.placeholder(tf.uint8, [1, 28, 28, 1]), is_training=False)
         for op in graph.get_operations():
             if op.type == "Conv2D":
                 kernel = op.inputs[1].shape.as_list()

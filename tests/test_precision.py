@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import run_thin, tf1, thin_config
+from support import SGD, run_thin, tf1, thin_config
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import gpu, machine, precision
@@ -92,16 +92,17 @@ def test_bfloat16_is_as_near_to_float32_as_its_8_bits(shallow):
 def test_bfloat16_trains_and_no_other_precision_goes_on(
         shallow, tiny_set, tmp_path):
     result, _ = run_thin(
-        tiny_set, tmp_path, precision="bfloat16", max_steps=2)
+        tiny_set, tmp_path, precision="bfloat16", max_steps=2, **SGD)
     assert result.step == 2
     with pytest.raises(UserError, match="precision"):
-        run_thin(tiny_set, tmp_path, precision="float32")
+        run_thin(tiny_set, tmp_path, precision="float32", **SGD)
 
 
 def test_float16_has_a_loss_scale_that_halves_and_skips(shallow, monkeypatch):
     """A scale that overflows changes no weight; smaller ones do."""
     monkeypatch.setattr(precision, "check", lambda *_: None)
-    config = thin_config("", "x", precision="mixed_float16", micro_batch="8")
+    config = thin_config(
+        "", "x", precision="mixed_float16", micro_batch="8", **SGD)
     with tf.Graph().as_default():
         graph = TrainGraph(config, 10, gpu.Platform(config))
         scale, = [each for each in tf1.global_variables()

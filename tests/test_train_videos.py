@@ -46,7 +46,7 @@ def unbroken(lists, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         from nonlocal_tf.architecture import DEPTHS
         patch.setitem(DEPTHS, 50, (1, 1, 1, 1))
-        return (folder,) + run(lists, folder, micro_batch="2")
+        return (folder,) + run(lists, folder)
 
 
 def test_it_learns_and_says_what_it_does(unbroken):
@@ -61,8 +61,8 @@ def test_it_learns_and_says_what_it_does(unbroken):
 
 def test_a_run_in_pieces_equals_an_unbroken_one(lists, unbroken, tmp_path):
     """Dropout, clips and momentum included, with other threads."""
-    run(lists, tmp_path, micro_batch="2", max_steps=3, workers=1)
-    result, output = run(lists, tmp_path, micro_batch="2", workers=3)
+    run(lists, tmp_path, max_steps=3, workers=1)
+    result, output = run(lists, tmp_path, workers=3)
     assert "Going on from" in output
     assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
         unbroken[1].checkpoint)
