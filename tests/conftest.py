@@ -38,13 +38,7 @@ def pytest_collectstart():
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_sessions(request):
-    """Grappler's rewriting of each graph takes as long as the fast tests' own.
-
-    Slow tests and processes of their own run with it.
-    """
-    if request.config.option.markexpr != "not slow":
-        yield
-        return
+    """Fast tests without Grappler, slow ones and other processes with it."""
     from tensorflow.compat.v1 import ConfigProto, Session
     begin = Session.__init__
 
@@ -54,7 +48,8 @@ def plain_sessions(request):
         begin(self, target, graph, config)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "__init__", plain)
+        if request.config.option.markexpr == "not slow":
+            patch.setattr(Session, "__init__", plain)
         yield
 
 

@@ -7,16 +7,13 @@ import os
 import subprocess
 import sys
 
-import pytest
 from support import ROOT
 
 
-@pytest.mark.parametrize("which", [
-    "not slow", pytest.param("slow", marks=pytest.mark.slow)])
-def test_the_layer_of_keras(which):
+def test_the_layer_of_keras():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider",
-         "-m", which, os.path.join("tests", "keras_layer.py")], cwd=ROOT,
+         os.path.join("tests", "keras_layer.py")], cwd=ROOT,
         env=dict(os.environ, TF_USE_LEGACY_KERAS="0"), stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, universal_newlines=True)
     print(done.stdout)

@@ -124,17 +124,11 @@ def test_crashes_while_saving_lose_nothing(tmp_path, monkeypatch):
         folder.save(session, saver, 1, {})
         session.run(step.assign(2).op)
         for files_in_place in (1, 2):
-            synced = []
-
-            def crash(path, synced=synced, most=files_in_place):
-                synced.append(path)
-                if len(synced) > most:
-                    raise SystemExit
-
-            with monkeypatch.context() as patch:
-                patch.setattr(storage, "sync", crash)
-                with pytest.raises(SystemExit):
-                    folder.save(session, saver, 2, {})
+            synced = iter(range(files_in_place))
+            monkeypatch.setattr(
+                storage, "sync", lambda _, synced=synced: next(synced))
+            with pytest.raises(StopIteration):
+                folder.save(session, saver, 2, {})
             assert folder.steps() == [1]
         folder.restore(session, saver, 1)
         assert session.run(step.read_value()) == 1
