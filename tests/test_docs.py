@@ -107,7 +107,7 @@ def test_code_of_the_readme_prints_what_it_says(number):
 @pytest.mark.parametrize("page", [
     "README", "docs/deployment", "docs/modelarts",
     "docs/bring-your-own-network", "docs/change-the-network", "docs/video",
-    "docs/explain", "docs/report", "docs/video-deployment"])
+    "docs/explain", "docs/report", "docs/video-deployment", "docs/many-gpus"])
 def test_both_languages_show_the_same_commands_and_flags(page):
     english, chinese = (os.path.join(ROOT, page + ending)
                         for ending in (".md", ".zh.md"))
