@@ -54,7 +54,7 @@ def test_what_a_process_is_told_is_what_it_reads():
     (tf_config(TWO, index=2), "task is worker 2, and its cluster has 2 "
                               "worker"),
     (tf_config(TWO, index=-1), "task is worker -1"),
-    (tf_config(TWO, index="0"), "task is worker 0"),
+    (tf_config(TWO, index="0"), "task is worker '0'"),
     (tf_config(TWO, index=True), "task is worker True"),
     (tf_config(TWO, kind="chief"), "task is chief 0"),
     (tf_config(TWO, kind=["worker"]), "task is ['worker'] 0"),

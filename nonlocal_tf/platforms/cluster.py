@@ -132,7 +132,7 @@ def _of_tf_config(text):
     kind, index = task.get("type", "none"), task.get("index")
     own = len(jobs.get(kind, [])) if isinstance(kind, str) else 0
     if type(index) is not int or not 0 <= index < own:
-        raise wrong("its task is {} {}, and its cluster has {}".format(
+        raise wrong("its task is {} {!r}, and its cluster has {}".format(
             kind, index, " and ".join("{} {}".format(
                 len(jobs[job]), job) for job in _JOBS if job in jobs)))
     return Cluster(tuple(addresses), index + (
