@@ -66,6 +66,11 @@ def ratio(ours, others):
                   min(rounds), max(rounds))
 
 
+def rest(ratio):
+    """What the ratio leaves of 1."""
+    return Figure(1 - ratio.median, 1 - ratio.most, 1 - ratio.least)
+
+
 def growth(small, large, small_size, large_size):
     """The exponent e of time or memory ~ size^e between two sizes.
 

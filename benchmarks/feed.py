@@ -110,13 +110,8 @@ def figures(case, wall, traced, busy):
         "case": case,
         "step_seconds": common.figure(wall),
         "kernel_seconds": common.figure(busy),
-        "share": _rest(common.ratio(busy, wall)),
-        "traced_share": _rest(common.ratio(busy, traced))}
-
-
-def _rest(ratio):
-    """What the ratio leaves of 1."""
-    return common.Figure(1 - ratio.median, 1 - ratio.most, 1 - ratio.least)
+        "share": common.rest(common.ratio(busy, wall)),
+        "traced_share": common.rest(common.ratio(busy, traced))}
 
 
 if __name__ == "__main__":
