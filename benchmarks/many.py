@@ -8,7 +8,7 @@ they would take with nothing beside them. Bytes are those of the interfaces,
 so that no other traffic may be there:
 
     unshare -n sh -c "ip link set lo up; python -m benchmarks.many"
-    python -m benchmarks.many --gbit 1          # as root: a slow network
+    python -m benchmarks.many --gbit 100,10,1   # as root: slow networks
 """
 
 import contextlib
@@ -55,8 +55,9 @@ def _add_flags(parser):
                         help="that train together (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3,
                         help="of a turn (default: %(default)s)")
-    parser.add_argument("--gbit", type=float, default=0, help="a second, of a "
-                        "network between two processes (default: loopback)")
+    parser.add_argument("--gbit", type=common.integers, default=[],
+                        help="a second, of networks between two processes, "
+                        "with commas between (default: loopback)")
     parser.add_argument("--buckets", type=common.integers, default="25",
                         metavar="MB", help="largest sums, with commas between; "
                         "the first of all contenders (default: %(default)s)")
@@ -65,27 +66,31 @@ def _add_flags(parser):
 def _measure(flags, report):
     command.check_ranges(
         flags, ("processes", 2, 64), ("steps", 1, 10 ** 6),
-        ("batch_size", 1, 10 ** 6), ("gbit", 0, 1000))
+        ("batch_size", 1, 10 ** 6))
     if flags.gbit and flags.processes != 2:
         raise UserError("--gbit is between two processes; got --processes {}."
                         .format(flags.processes))
-    report.note("load before: {:.1f}".format(os.getloadavg()[0]))
     with contextlib.ExitStack() as stack:
         if flags.gbit:
-            stack.enter_context(wire.link(1e9 * flags.gbit))
+            stack.enter_context(wire.link())
         groups = {name: stack.enter_context(_group(flags, number, *wanted))
                   for number, (name, wanted) in enumerate(
                       _contenders(flags).items())}
         for group in groups.values():
             group.meet()
-        missing = {name: group.error for name, group in groups.items()
-                   if group.error}
-        acts = {(name, what): group.turn(what)
-                for name, group in groups.items() if not group.error
-                for what in group.acts}
-        common.alternate(acts, flags.rounds)
-        _tell(flags, report, groups, missing)
-    report.note("load after: {:.1f}".format(os.getloadavg()[0]))
+        for gbit in flags.gbit or [None]:
+            if gbit:
+                wire.limit(1e9 * gbit)
+            _take_turns(flags, groups)
+            _tell(flags, report, groups, gbit)
+
+
+def _take_turns(flags, groups):
+    for group in groups.values():
+        group.turns.clear()
+    common.alternate({(name, what): group.turn(what)
+                      for name, group in groups.items() if not group.error
+                      for what in group.acts}, flags.rounds)
 
 
 def _contenders(flags):
@@ -123,8 +128,8 @@ def _group(flags, number, count, settings, summed, bucket):
     try:
         yield _Group(flags, pipes)
     finally:
-        for pipe in pipes:
-            pipe.close()
+        for each in started:
+            each.terminate()
         for each in started:
             each.join()
 
@@ -172,7 +177,8 @@ class _Group:
 
 
 def _work(pipe, flags, place, settings, summed, bucket):
-    """What a process does: what the pipe asks of it, until it is closed."""
+    """What a process does: what the pipe asks of it, until it is ended."""
+    os.setsid()                         # as `processes` does
     if flags.gbit and place.size > 1:
         wire.enter(place.rank)
     os.environ.update(place.environment())
@@ -209,11 +215,10 @@ def _work(pipe, flags, place, settings, summed, bucket):
             pipe.send((tuple(acts), {
                 "parameters": graph.network.parameters(),
                 "sums": len(peers._buckets(trained))}, None))
-            with contextlib.suppress(EOFError):
-                while True:
-                    what, steps = pipe.recv()
-                    pipe.send(_timed(functools.partial(
-                        session.run, acts[what], batch), steps))
+            while True:
+                what, steps = pipe.recv()
+                pipe.send(_timed(functools.partial(
+                    session.run, acts[what], batch), steps))
 
 
 def _timed(act, steps):
@@ -227,14 +232,15 @@ def _timed(act, steps):
     return [(after - before) / steps for before, after in zip(began, now())]
 
 
-def _tell(flags, report, groups, missing):
+def _tell(flags, report, groups, gbit):
+    where = "at {} Gbit/s".format(gbit) if gbit else "by loopback"
     rows, sums = [], []
     one = groups[ONE].each("step", 0)
-    apart = next((group for name, group in groups.items() if name == APART))
+    apart = groups[APART]
     images = flags.batch_size * flags.processes
     for name, group in groups.items():
-        if name in missing:
-            rows.append({"contender": name, "missing": missing[name]})
+        if group.error:
+            rows.append({"contender": name, "missing": group.error})
             continue
         taken = group.each("step", 0)
         row = {"contender": name,
@@ -245,20 +251,18 @@ def _tell(flags, report, groups, missing):
         if "sums" in group.acts and name != SYNC:
             row["share"] = common.rest(common.ratio(
                 apart.each("step", 0), taken))
-            sums.append(_of_sums(flags, name, group, apart))
+            sums.append(_of_sums(flags, name, group, apart, gbit))
         rows.append(row)
     report.table(
-        "Train step: {}, {:,} parameters, {} processes, batch {} each; median "
-        "of {} rounds [least..most] of {} steps".format(
-            common.subject(flags), groups[ONE].facts["parameters"],
-            flags.processes, flags.batch_size, flags.rounds, flags.steps),
-        COLUMNS, rows)
-    report.table("All gradients, {}".format(
-        "at {:g} Gbit/s".format(flags.gbit) if flags.gbit else "by loopback"),
-        SUMS_COLUMNS, sums)
+        "Train step {}: {}, {:,} parameters, {} processes, batch {} each; "
+        "median of {} rounds [least..most] of {} steps; load {:.1f}".format(
+            where, common.subject(flags), groups[ONE].facts["parameters"],
+            flags.processes, flags.batch_size, flags.rounds, flags.steps,
+            os.getloadavg()[0]), COLUMNS, rows, gbit=gbit)
+    report.table("All gradients " + where, SUMS_COLUMNS, sums, gbit=gbit)
 
 
-def _of_sums(flags, name, group, apart):
+def _of_sums(flags, name, group, apart, gbit):
     """A row of the second table."""
     size = group.facts["parameters"] * (2 if name == BFLOAT16 else 4)
     ring = 2 * (flags.processes - 1) / flags.processes * size
@@ -274,8 +278,8 @@ def _of_sums(flags, name, group, apart):
            "hidden": common.figure([
                1 - (step - without) / sum_ for step, without, sum_ in zip(
                    group.each("step", 0), apart.each("step", 0), alone)])}
-    if flags.gbit:
-        row["wire_seconds"] = 8 * ring / (1e9 * flags.gbit)
+    if gbit:
+        row["wire_seconds"] = 8 * ring / (1e9 * gbit)
     return row
 
 
