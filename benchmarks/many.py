@@ -38,13 +38,30 @@ SUMS_COLUMNS = [
     Column("sent by each, MB", "sent", 1e-6),
     Column("over a ring's", "ratio_to_ring"),
     Column("wire's time, ms", "wire_seconds", 1000),
-    Column("hidden in a step, %", "hidden", 100)]
+    Column("hidden in a step, %", "hidden", 100),
+    Column("step, ms", "step_seconds", 1000),
+    Column("by the model, ms", "model_seconds", 1000)]
 _PORT = 2222                            # the first; of namespaces of our own
 
 
 def main(arguments):
     """Runs the benchmark by its command line; returns the exit code."""
     return common.main("many", __doc__, arguments, _add_flags, _measure)
+
+
+def step_seconds(apart, core, wire_seconds):
+    """A step by the model: what it waits for, and what its core does.
+
+    The first gradients are there after a third of the step, which is the
+    forward pass; from then on sums and backward pass run beside each other,
+    as far as the sums do not want the same core.
+
+    Args:
+      apart: seconds of the step without the sums.
+      core: seconds that the sums keep a process's core busy; a GPU's none.
+      wire_seconds: ring's bytes over the wire's rate, and latencies.
+    """
+    return max(apart + core, apart / 3 + max(core, wire_seconds))
 
 
 def _add_flags(parser):
@@ -71,16 +88,16 @@ def _measure(flags, report):
         raise UserError("--gbit is between two processes; got --processes {}."
                         .format(flags.processes))
     with contextlib.ExitStack() as stack:
-        if flags.gbit:
-            stack.enter_context(wire.link())
-        groups = {name: stack.enter_context(_group(flags, number, *wanted))
+        names = stack.enter_context(wire.link()) if flags.gbit else []
+        groups = {name: stack.enter_context(
+            _group(flags, names, number, *wanted))
                   for number, (name, wanted) in enumerate(
                       _contenders(flags).items())}
         for group in groups.values():
             group.meet()
         for gbit in flags.gbit or [None]:
             if gbit:
-                wire.limit(1e9 * gbit)
+                wire.limit(names, 1e9 * gbit)
             _take_turns(flags, groups)
             _tell(flags, report, groups, gbit)
 
@@ -108,9 +125,9 @@ def _contenders(flags):
 
 
 @contextlib.contextmanager
-def _group(flags, number, count, settings, summed, bucket):
+def _group(flags, names, number, count, settings, summed, bucket):
     """The `_Group` of a contender; its processes end with the context."""
-    if flags.gbit and count > 1:
+    if names and count > 1:
         places = [cluster.Cluster(tuple("{}:{}".format(
             wire.address(each), _PORT + number) for each in range(count)),
             rank) for rank in range(count)]
@@ -122,7 +139,7 @@ def _group(flags, number, count, settings, summed, bucket):
         own, theirs = context.Pipe()
         pipes.append(own)
         started.append(context.Process(target=_work, daemon=True, args=(
-            theirs, flags, place, settings, summed, bucket)))
+            theirs, names, flags, place, settings, summed, bucket)))
         started[-1].start()
         theirs.close()
     try:
@@ -176,11 +193,11 @@ class _Group:
         return [turn[place] for turn in self.turns[what][1:]]
 
 
-def _work(pipe, flags, place, settings, summed, bucket):
+def _work(pipe, names, flags, place, settings, summed, bucket):
     """What a process does: what the pipe asks of it, until it is ended."""
     os.setsid()                         # as `processes` does
-    if flags.gbit and place.size > 1:
-        wire.enter(place.rank)
+    if names and place.size > 1:
+        wire.enter(names[place.rank])
     os.environ.update(place.environment())
     os.sched_setaffinity(0, processes._share(place.rank, place.size))
     import tensorflow as tf
@@ -270,7 +287,7 @@ def _of_sums(flags, name, group, apart, gbit):
     sent = [each / (1 if flags.gbit else flags.processes)
             for each in group.each("sums", 2)]
     alone = group.each("sums", 0)
-    row = {"contender": name, "sums": group.facts["sums"],
+    row = {"contender": name, **group.facts,
            "seconds": common.figure(alone),
            "core_seconds": common.figure(group.each("sums", 1)),
            "sent": common.figure(sent), "bytes": size,
@@ -279,7 +296,12 @@ def _of_sums(flags, name, group, apart, gbit):
                1 - (step - without) / sum_ for step, without, sum_ in zip(
                    group.each("step", 0), apart.each("step", 0), alone)])}
     if gbit:
-        row["wire_seconds"] = 8 * ring / (1e9 * gbit)
+        row.update(
+            wire_seconds=8 * ring / (1e9 * gbit),
+            step_seconds=common.figure(group.each("step", 0)))
+        row["model_seconds"] = step_seconds(
+            common.figure(apart.each("step", 0)).median,
+            row["core_seconds"].median / flags.processes, row["wire_seconds"])
     return row
 
 

@@ -12,7 +12,6 @@ import subprocess
 
 from nonlocal_tf.errors import UserError
 
-_NAMES = ("nonlocal_tf_0", "nonlocal_tf_1")
 _BURST_SECONDS = 0.002          # of the rate, sent at once after a pause
 
 
@@ -25,36 +24,40 @@ def address(rank):
 def link():
     """A context with two namespaces and a link without a limit.
 
+    Yields their names, by rank.
+
     Raises:
       UserError: there can be none.
     """
+    names = ["nonlocal_tf-{}-{}".format(os.getpid(), rank)
+             for rank in range(2)]
     try:
-        for name in _NAMES:
+        for name in names:
             _run("ip netns add " + name)
         _run("ip link add end netns {} type veth peer name end netns {}"
-             .format(*_NAMES))
-        for rank, name in enumerate(_NAMES):
+             .format(*names))
+        for rank, name in enumerate(names):
             _run("ip -n {} addr add {}/24 dev end".format(name, address(rank)))
             for device in ("lo", "end"):
                 _run("ip -n {} link set {} up".format(name, device))
-        yield
+        yield names
     finally:
-        for name in _NAMES:
+        for name in names:
             subprocess.call(["ip", "netns", "del", name],
                             stderr=subprocess.DEVNULL)
 
 
-def limit(bits):
+def limit(names, bits):
     """From here on each way has so many bits a second."""
-    for name in _NAMES:
+    for name in names:
         _run("tc -n {} qdisc replace dev end root tbf rate {:.0f}bit burst "
              "{:.0f} latency 20ms".format(
                  name, bits, max(2 ** 17, _BURST_SECONDS * bits / 8)))
 
 
-def enter(rank):
-    """This thread, and those that it starts, go to a rank's namespace."""
-    with open("/run/netns/" + _NAMES[rank]) as file:
+def enter(name):
+    """This thread, and those that it starts, go to a namespace."""
+    with open("/run/netns/" + name) as file:
         if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0):
             raise OSError(ctypes.get_errno(), "setns", file.name)
 

@@ -22,9 +22,14 @@ from support import (
     tf1,
 )
 
-from benchmarks import common, inputs, machine, memory, trace
+from benchmarks import common, inputs, machine, many, memory, trace
 from benchmarks.common import Column, Figure
-from nonlocal_tf.architecture import INSTANTIATIONS, PLACEMENTS, STAGES
+from nonlocal_tf.architecture import (
+    DEPTHS,
+    INSTANTIATIONS,
+    PLACEMENTS,
+    STAGES,
+)
 from nonlocal_tf.non_local import NonLocalBlock
 from nonlocal_tf.protocols import DEFAULT_PROTOCOL, VIDEO_NETWORKS, trunk
 from nonlocal_tf.tasks import make_network
@@ -32,7 +37,7 @@ from nonlocal_tf.training import need
 from nonlocal_tf.training.config import TrainConfig
 
 COMMANDS = ("train_step", "inference", "block", "feed", "startup",
-            "video_feed")
+            "video_feed", "many")
 
 
 # Runs and figures ---------------------------------------------------------
@@ -128,6 +133,8 @@ def test_a_report_keeps_what_it_prints(tmp_path, capsys):
 @pytest.mark.parametrize("name, arguments", [
     ("train_step", ["--precision", "float17"]), ("feed", ["--cases", "28"]),
     ("feed", ["--rounds", "0"]), ("block", ["--forms", "cosine"]),
+    ("many", ["--processes", "1"]),
+    ("many", ["--gbit", "1", "--processes", "3"]),
     ("block", ["--sizes", "4,-1"]), ("startup", ["--json", "results.txt"])])
 def test_bad_input_is_one_line_and_code_2(name, arguments, capsys):
     module = importlib.import_module("benchmarks." + name)
@@ -319,6 +326,78 @@ def test_video_feed_compares_with_whoever_is_installed(
                 / row["clips_per_second"]["median"])
     assert "not installed (see --help)" in capsys.readouterr().out or (
         is_installed("av", "mmaction"))
+
+
+@pytest.mark.parametrize("core, wire_seconds, taken", [
+    (0.0, 0.5, 0.9), (0.0, 0.7, 1.0), (0.2, 0.0, 1.1), (0.9, 0.7, 1.8)])
+def test_the_model_hides_the_wire_behind_the_backward_pass(
+        core, wire_seconds, taken):
+    """Of 0.9 s: 0.6 s of them."""
+    assert many.step_seconds(0.9, core, wire_seconds) == pytest.approx(taken)
+
+
+WORK = many._work
+
+
+def shallow_work(*arguments):
+    """As `many._work`, of two blocks in four bottlenecks."""
+    DEPTHS[50] = (1, 1, 1, 1)
+    PLACEMENTS[50, 10] = {"res3": (0,), "res4": (0,)}
+    WORK(*arguments)
+
+
+@pytest.mark.slow
+def test_many_sends_no_less_than_a_ring(tmp_path, monkeypatch):
+    """Each of two sends all gradients once: half, and half of the sums."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(many, "_work", shallow_work)
+    contenders = many._contenders
+    monkeypatch.setattr(many, "_contenders", lambda flags: {
+        name: wanted for name, wanted in contenders(flags).items()
+        if name not in (many.SYNC, many.BFLOAT16)})
+    path = str(tmp_path / "found.json")
+    assert many.main(["--batchsize", "2", "--base_width", "4", "--rounds", "2",
+                      "--json", path]) == 0
+    with open(path) as file:
+        one, two, apart, sums = json.load(file)["rows"]
+    assert two["ratio_to_one"]["median"] == pytest.approx(
+        two["images_per_second"]["median"] / one["images_per_second"]["median"])
+    assert two["share"]["median"] == pytest.approx(
+        1 - two["images_per_second"]["median"]
+        / apart["images_per_second"]["median"], abs=0.01)
+    assert sums["bytes"] == 4 * sums["parameters"]
+    assert sums["sent"]["min"] >= sums["bytes"]
+
+
+@pytest.mark.slow
+def test_a_link_is_as_fast_as_is_wanted():
+    code = (
+        "import socket, threading, time\n"
+        "from benchmarks import wire\n"
+        "with wire.link() as names:\n"
+        "    wire.limit(names, 80e6)\n"
+        "    wire.enter(names[0])\n"
+        "    server = socket.socket()\n"
+        "    server.bind((wire.address(0), 2222))\n"
+        "    server.listen(1)\n"
+        "    wire.enter(names[1])\n"
+        "    client = socket.create_connection((wire.address(0), 2222))\n"
+        "    taken, _ = server.accept()\n"
+        "    began, before = time.perf_counter(), wire.sent()\n"
+        "    threading.Thread(target=client.sendall, args=(b'x' * 4000000,),\n"
+        "                     daemon=True).start()\n"
+        "    left = 4000000\n"
+        "    while left:\n"
+        "        left -= len(taken.recv(left))\n"
+        "    print(time.perf_counter() - began, wire.sent() - before)\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    if "needs root" in done.stderr:
+        pytest.skip("needs root, ip and tc with tbf")
+    seconds, sent = map(float, done.stdout.split())
+    assert 0.35 < seconds < 0.8         # 32 Mbit at 80 a second
+    assert 4.0e6 < sent < 4.5e6
 
 
 @pytest.mark.slow
