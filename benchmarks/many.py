@@ -4,7 +4,8 @@ N processes have a share of the cores each, as --num_gpus gives them, and a
 batch each; one process has all cores and N times the batch. All take turns.
 The same step with the gradients' sums left out tells their share of a step,
 what else runs beside them counted; the sums alone, from variables, tell what
-they would take with nothing beside them. Bytes are those of the interfaces,
+they would take with nothing beside them. Where other work has a part of the
+cores, core seconds say more than images/s. Bytes are those of the interfaces,
 so that no other traffic may be there:
 
     unshare -n sh -c "ip link set lo up; python -m benchmarks.many"
@@ -31,7 +32,8 @@ COLUMNS = [
     Column("images/s", "images_per_second"),
     Column("over one process", "ratio_to_one"),
     Column("share of the sums, %", "share", 100),
-    Column("core ms", "core_seconds", 1000)]
+    Column("core ms", "core_seconds", 1000),
+    Column("over one's", "core_ratio_to_one")]
 SUMS_COLUMNS = [
     Column("the sums alone", "contender"), Column("ms", "seconds", 1000),
     Column("core ms", "core_seconds", 1000),
@@ -264,7 +266,9 @@ def _tell(flags, report, groups, gbit):
                "images_per_second": common.figure(common.rates(taken, images)),
                "ratio_to_one": common.ratio(common.rates(taken, images),
                                             common.rates(one, images)),
-               "core_seconds": common.figure(group.each("step", 1))}
+               "core_seconds": common.figure(group.each("step", 1)),
+               "core_ratio_to_one": common.ratio(
+                   group.each("step", 1), groups[ONE].each("step", 1))}
         if "sums" in group.acts and name != SYNC:
             row["share"] = common.rest(common.ratio(
                 apart.each("step", 0), taken))
