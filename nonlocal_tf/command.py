@@ -20,6 +20,7 @@ TERMINATED = 143
 _NAMED = 10                             # of many lines
 _came = []                              # SIGTERMs, until `run` has ended
 _running = []                           # programs, the innermost last
+_ending = []                            # see `end_at_once`
 
 
 class Parser(argparse.ArgumentParser):
@@ -122,6 +123,18 @@ def run(program, act):
     """
     _running.append(program)
     try:
+        code = _code_of(program, act)
+    finally:
+        _running.pop()
+        _let_go_of_stdout()
+    if _ending and not _running:
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _code_of(program, act):
+    try:
         _quiet()
         lighten()
         with _terminable():
@@ -141,10 +154,15 @@ def run(program, act):
         return INTERRUPTED
     except _Terminated:
         return TERMINATED
-    finally:
-        _running.pop()
-        _let_go_of_stdout()
     return USER_ERROR
+
+
+def end_at_once():
+    """The outermost `run` is to end the process itself.
+
+    Python's own end would throw threads out of TensorFlow, which aborts.
+    """
+    _ending.append(True)
 
 
 def running():

@@ -174,10 +174,13 @@ def _own(rank):
 
 
 def _of_all(together, records):
-    """Records of all processes: number -> record."""
-    return {record["number"]: record
-            for text in together.gather(json.dumps(list(records.values())))
-            for record in json.loads(text)}
+    """Records of all processes: number -> record; each is sent once."""
+    numbers = [set(json.loads(text)) for text in together.gather(
+        json.dumps(list(records)))]
+    sent = set().union(*numbers[:together.rank])
+    return {record["number"]: record for text in together.gather(json.dumps([
+        record for number, record in records.items() if number not in sent]))
+        for record in json.loads(text)}
 
 
 def _answer(network, plan, listed, path, numbers, view_batch, together):

@@ -9,6 +9,7 @@ modules' name scopes; they are a checkpoint's keys.
 
 import contextlib
 
+import numpy as np
 import tensorflow as tf
 
 tf1 = tf.compat.v1
@@ -17,7 +18,7 @@ tf1 = tf.compat.v1
 # MNIST network. `fused_batch_norm` raises the former to 1.001e-5, for cuDNN.
 EPSILON = 1e-5
 MOMENTUM = 0.99
-_LEAST_EPSILON = 1.001e-5       # of `fused_batch_norm`
+_LEAST_EPSILON = 1.001e-5       # of `fused_batch_norm`, in most versions
 _across = []                    # the newest last: see `statistics_across`
 
 
@@ -216,32 +217,27 @@ class BatchNorm(tf.Module):
                     x, self.gamma, self.beta, self.moving_mean,
                     self.moving_variance, self._epsilon, is_training=False)[0]
             if _across:
-                return self._across_processes(x, *_across[-1])
+                return self._across_processes(x, _across[-1])
             x, mean, variance = tf1.nn.fused_batch_norm(
                 x, self.gamma, self.beta, epsilon=self._epsilon,
                 is_training=True)
             self._update(mean, variance)
             return x
 
-    def _across_processes(self, x, mean_of, processes):
-        """By the statistics of all processes; see `statistics_across`.
-
-        Second moments are taken about the moving mean, which is the same in
-        all processes and near the mean: about 0 they would lose digits.
-        """
+    def _across_processes(self, x, gather):
+        """By the statistics of all processes; see `statistics_across`."""
         values = tf.cast(x, tf.float32)
-        shift = tf.stop_gradient(self.moving_mean.read_value())
-        shifted = values - shift
-        moments = mean_of(tf.stack([
-            tf.reduce_mean(shifted, [0, 1, 2]),
-            tf.reduce_mean(tf.square(shifted), [0, 1, 2])]))    # [2, C]
-        variance = tf.maximum(moments[1] - tf.square(moments[0]), 0.0)
-        count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32) * processes
-        self._update(moments[0] + shift, variance * (
+        own = tf.stack(tf.nn.moments(values, [0, 1, 2]))
+        means, variances = tf.unstack(gather(own), axis=1)      # [N, C]
+        mean = tf.reduce_mean(means, 0)
+        variance = tf.reduce_mean(variances + tf.square(means - mean), 0)
+        count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32) * (
+            means.shape.as_list()[0])
+        self._update(mean, variance * (
             count / tf.maximum(count - 1.0, 1.0)))
         scale = self.gamma * tf1.rsqrt(
             variance + max(self._epsilon, _LEAST_EPSILON))
-        return tf.cast((shifted - moments[0]) * scale + self.beta, x.dtype)
+        return tf.cast((values - mean) * scale + self.beta, x.dtype)
 
     def _update(self, mean, variance):
         momentum = self._momentum
@@ -259,20 +255,20 @@ class BatchNorm(tf.Module):
 
 
 @contextlib.contextmanager
-def statistics_across(sum_over_ranks, processes):
+def statistics_across(sum_over_ranks, rank, size):
     """Batch norms that are called within take all processes' statistics.
 
     Args:
       sum_over_ranks: a tensor to its sum over them; its gradient is the same
         sum, since each process's loss depends on the tensors of all.
-      processes: their number, each with as many images.
+      rank, size: which of how many, each with as many images.
     """
     @tf.custom_gradient
-    def mean_of(tensor):
-        return sum_over_ranks(tensor) / processes, (
-            lambda upstream: sum_over_ranks(upstream) / processes)
+    def summed(tensor):
+        return sum_over_ranks(tensor), sum_over_ranks
 
-    _across.append((mean_of, processes))
+    place = np.eye(size, dtype=np.float32)[rank].reshape([size, 1, 1])
+    _across.append(lambda own: summed(place * own))     # [2, C] -> [N, 2, C]
     try:
         yield
     finally:

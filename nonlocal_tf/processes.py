@@ -5,6 +5,7 @@ and its GPU by CUDA_VISIBLE_DEVICES, forwards SIGTERM and Ctrl-C to all, and
 ends as they ended.
 """
 
+import collections
 import contextlib
 import hashlib
 import multiprocessing
@@ -16,7 +17,7 @@ import threading
 import time
 from multiprocessing import connection
 
-from nonlocal_tf.command import handled_by, say
+from nonlocal_tf.command import INTERRUPTED, handled_by, say
 from nonlocal_tf.errors import bad
 from nonlocal_tf.platforms import cluster
 
@@ -48,9 +49,9 @@ def run(count, program, target, arguments):
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="nonlocal_tf-") as said:
         children = [context.Process(target=_child, args=(
-            dict(place.environment(), **{
-                "CUDA_VISIBLE_DEVICES": gpus[index]} if gpus else {}),
-            _share(index, count), said, os.getpid(), target, arguments))
+            dict(place.environment(), CUDA_VISIBLE_DEVICES=(
+                gpus[index] if gpus else "-1")),
+            index, count, said, os.getpid(), target, arguments))
             for index, place in enumerate(places)]
         came = []
 
@@ -60,7 +61,10 @@ def run(count, program, target, arguments):
 
         with handled_by(forward, signal.SIGTERM, signal.SIGINT):
             for child in children:
+                # Python's own start would print what a Ctrl-C interrupts.
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
                 child.start()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
                 for number in came:
                     _tell([child], number)
             return _wait(children, places, program)
@@ -112,26 +116,30 @@ def _say_error(program, text):
     sys.stderr.flush()
 
 
+def _child(environment, index, count, said, parent, target, arguments):
+    """What a process does; in a session of its own, as a terminal's Ctrl-C
+    comes from the parent. The first alone has the standard output."""
+    os.setsid()
+    os.environ.update(environment)
+    if hasattr(os, "sched_getaffinity"):
+        os.sched_setaffinity(0, _share(index, count))
+    if index:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stderr = _Once(sys.stderr, said)
+    threading.Thread(target=_look_after, args=(parent,), daemon=True).start()
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        sys.exit(target(*arguments))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
 def _share(index, count):
     """The cores of a process; all, where there are fewer than processes."""
-    if not hasattr(os, "sched_getaffinity"):
-        return None
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < count:
         return cores
     return cores[index * len(cores) // count:(index + 1) * len(cores) // count]
-
-
-def _child(environment, cores, said, parent, target, arguments):
-    """What a process does; in a session of its own, as a terminal's Ctrl-C
-    comes from the parent."""
-    os.setsid()
-    os.environ.update(environment)
-    if cores:
-        os.sched_setaffinity(0, cores)
-    sys.stderr = _Once(sys.stderr, said)
-    threading.Thread(target=_look_after, args=(parent,), daemon=True).start()
-    sys.exit(target(*arguments))
 
 
 def _look_after(parent):
@@ -145,6 +153,8 @@ def _look_after(parent):
 class _Once:
     """Standard error on which a line that all write stands once.
 
+    What one process writes again stands again.
+
     Args:
       file: where it goes.
       folder: with a file for each line so far, shared by the processes.
@@ -152,13 +162,16 @@ class _Once:
 
     def __init__(self, file, folder):
         self._file, self._folder = file, folder
+        self._times = collections.Counter()
 
     def __getattr__(self, name):
         return getattr(self._file, name)
 
     def write(self, text):
         if text.endswith("\n") and text.strip():
-            name = hashlib.sha1(text.encode("utf-8", "replace")).hexdigest()
+            self._times[text] += 1
+            name = hashlib.sha1("{} {}".format(
+                self._times[text], text).encode("utf-8", "replace")).hexdigest()
             try:
                 os.close(os.open(os.path.join(self._folder, name),
                                  os.O_CREAT | os.O_EXCL))

@@ -183,10 +183,18 @@ def make_folder(path, flag):
 
 @contextlib.contextmanager
 def locked(path):
-    """One process at a time; the others wait. `path`: of the lock's file."""
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """One process at a time; the others wait.
+
+    Args:
+      path: of the lock's file, or of a folder that is there.
+    """
+    handle = os.open(path, os.O_RDONLY if os.path.isdir(path)
+                     else os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ ADAPTER = os.pathsep.join(os.path.join(FAKES, folder) for folder in (
     "common", "tf1" if tf.__version__ < "2" else "tf2"))
 CLOUD = os.path.join(FAKES, "cloud")
 # What the reader's machine may have set would change the answers.
-_FOREIGN = re.compile("RANK|DEVICE_ID|JOB_ID|POD_NAME|ASCEND|FAKE|MOX_|TF_CPP")
+_FOREIGN = re.compile("RANK|TF_CONFIG|DEVICE_ID|JOB_ID|POD_NAME|ASCEND|FAKE|"
+                      "MOX_|TF_CPP")
 
 
 def environment(*paths, **variables):

@@ -4,7 +4,10 @@ Of several processes rank 0 alone writes; a test wants to see all.
 """
 
 import os
+import signal
 import sys
+import time
+import traceback
 
 import numpy as np
 import tensorflow as tf
@@ -27,9 +30,27 @@ class Probe(loop._Run):
 
 
 loop._Run = Probe
+test = loop.evaluate
+
+
+def signalled(*arguments):
+    """A signal in the midst of a test, to one of the ranks."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)                       # for it to be noted
+    return test(*arguments)
+
+
 if os.environ.get("PROBE_KILLED"):      # as the first test begins
     loop.evaluate = lambda *_: os._exit(9)
+if os.environ.get("PROBE_SIGNALLED"):
+    loop.evaluate = signalled
 DEPTHS[50] = (1, 1, 1, 1)               # as the fixture `shallow`
-result = loop.train(parse_flags(sys.argv[2:], "probe", ""))
-print("step", result.step, "accuracy", result.test_accuracy)
-sys.exit(result.exit_code)
+code = 1
+try:
+    result = loop.train(parse_flags(sys.argv[2:], "probe", ""))
+    print("step", result.step, "accuracy", result.test_accuracy)
+    code = result.exit_code
+except Exception:
+    traceback.print_exc()
+sys.stdout.flush()
+os._exit(code)                          # as `command.end_at_once` says

@@ -1,4 +1,8 @@
-"""Two cards as two processes, on the fake's own collectives over loopback."""
+"""Two processes that train together, over loopback.
+
+As two cards, on the collectives of the adapter's fake; and as two GPUs would,
+on the CPU and TensorFlow's own servers.
+"""
 
 import json
 import os
@@ -14,9 +18,20 @@ import pytest
 from support import ROOT, THIN, records, write_tiny_set
 
 from nonlocal_tf.data import batches, datasets, idx
+from nonlocal_tf.platforms import cluster
 
 pytestmark = pytest.mark.slow           # a process each, seconds to start
 PROBE = os.path.join(ROOT, "tests", "ranks_probe.py")
+
+
+def places(kind, folder):
+    """Flags and variables of two processes of a kind: "npu" or "gpu"."""
+    if kind == "npu":
+        return [(["--platform", "npu"], dict(each, POD_NAME="job-0"))
+                for each in ascend.rank_variables(folder, 2)]
+    return [(["--threads", "1"], dict(
+        each.environment(), CUDA_VISIBLE_DEVICES="-1"))
+        for each in cluster.several(cluster.Cluster(), 2)]
 
 
 def start(folder, rank, variables, flags):
@@ -30,13 +45,12 @@ def start(folder, rank, variables, flags):
         env=ascend.environment(ascend.ADAPTER, ROOT, **variables))
 
 
-def run_both(folder, *flags, **variables):
+def run_both(kind, folder, *flags, **variables):
     """Variables of both ranks after their run; what they printed."""
     code = variables.pop("code", 0)
     processes = [
-        start(folder, rank, dict(own, POD_NAME="job-0", **variables),
-              ("--platform", "npu") + flags)
-        for rank, own in enumerate(ascend.rank_variables(folder, 2))]
+        start(folder, rank, dict(own, **variables), more + list(flags))
+        for rank, (more, own) in enumerate(places(kind, folder))]
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [code] * 2, said
     if code:
@@ -45,14 +59,19 @@ def run_both(folder, *flags, **variables):
             for rank in (0, 1)], said
 
 
+@pytest.fixture(scope="module", params=["npu", "gpu"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def both(tiny_set, tmp_path_factory):
+def both(kind, tiny_set, tmp_path_factory):
     """Two epochs of 4 steps of 2 x 8 images, with one checkpoint between."""
     folder = tmp_path_factory.mktemp("both")
     flags = ["--data_url", tiny_set, "--train_url", "out", "--Epoch", "2",
              "--learning_rate", "3e-3"]
-    run_both(folder, *(flags + ["--max_steps", "3"]))
-    values, said = run_both(folder, *flags)
+    run_both(kind, folder, *(flags + ["--max_steps", "3"]))
+    values, said = run_both(kind, folder, *flags)
     return folder, values, said
 
 
@@ -73,11 +92,11 @@ def test_a_restart_goes_on_from_the_checkpoint_of_rank_0(both):
         4, 8]
 
 
-def test_a_run_in_pieces_equals_an_unbroken_one(both, tiny_set):
+def test_a_run_in_pieces_equals_an_unbroken_one(kind, both, tiny_set):
     """Statistics are means over both, which add up in another order."""
     folder, (broken, _), _ = both
     (unbroken, _), _ = run_both(
-        folder, "--data_url", tiny_set, "--train_url", "whole", "--Epoch",
+        kind, folder, "--data_url", tiny_set, "--train_url", "whole", "--Epoch",
         "2", "--learning_rate", "3e-3")
     shutil.rmtree(str(folder / "whole"))
     for name, value in unbroken.items():
@@ -88,32 +107,32 @@ def test_a_run_in_pieces_equals_an_unbroken_one(both, tiny_set):
             np.testing.assert_array_equal(broken[name], value, name)
 
 
-def test_a_restart_with_the_test_of_an_epoch_due(tiny_set, tmp_path):
+def test_a_restart_with_the_test_of_an_epoch_due(kind, tiny_set, tmp_path):
     flags = ["--data_url", tiny_set, "--train_url", "out", "--Epoch", "2",
              "--checkpoint_seconds", "1e-9"]
-    run_both(tmp_path, *flags, PROBE_KILLED="1", code=9)
+    run_both(kind, tmp_path, *flags, PROBE_KILLED="1", code=9)
     assert (tmp_path / "out" / "Model" / "model.ckpt-4.index").exists()
-    _, said = run_both(tmp_path, *flags)
+    _, said = run_both(kind, tmp_path, *flags)
     assert said[0].count("Epoch: ") == 2
     assert len(records(tmp_path / "out", "epoch")) == 2
 
 
 def test_a_rank_0_that_cannot_start_does_not_leave_others_waiting(
-        both, tiny_set):
+        kind, both, tiny_set):
     """Rank 1 ends by the same exchange, long before HCCL's limit."""
     _, said = run_both(
-        both[0], "--data_url", tiny_set, "--train_url", "out", "--Epoch",
+        kind, both[0], "--data_url", tiny_set, "--train_url", "out", "--Epoch",
         "2", "--seed", "5", code=1)             # the probe has no one line
     assert "was made with seed 0 (now 5)" in said[0]
     assert "Rank 0 cannot start; see its log" in said[1]
 
 
-def test_rank_0_alone_reports_and_writes(both):
+def test_rank_0_alone_reports_and_writes(kind, both):
     folder, _, said = both
     assert said[0].count("Epoch: ") == 2
     assert "Epoch: " not in said[1] and "checkpoint" not in said[1]
     assert sorted(os.listdir(str(folder))) == [
-        "out", "rank0.npz", "rank1.npz", "table.json"]
+        "out", "rank0.npz", "rank1.npz"] + ["table.json"] * (kind == "npu")
 
 
 def test_the_metrics_are_of_all_ranks(both):
@@ -130,8 +149,8 @@ def test_the_metrics_are_of_all_ranks(both):
 def test_a_loss_scale_is_one_for_both_ranks(tiny_set, tmp_path):
     """The adapter has to know that there are several."""
     (first, second), _ = run_both(
-        tmp_path, "--data_url", tiny_set, "--train_url", "out", "--max_steps",
-        "2", "--loss_scale", "dynamic")
+        "npu", tmp_path, "--data_url", tiny_set, "--train_url", "out",
+        "--max_steps", "2", "--loss_scale", "dynamic")
     assert first["global_step"] == 2
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], name)
@@ -153,7 +172,7 @@ def write_paired_set(folder):
         idx.write_idx(os.path.join(str(folder), name), array.astype(np.uint8))
 
 
-def test_two_ranks_do_what_one_process_does_with_both_batches(tmp_path):
+def test_two_ranks_do_what_one_process_does_with_both_batches(kind, tmp_path):
     """Adam's means of the gradients are linear in them: weights stay.
 
     Where batch norm differs: the moving variance is n / (n - 1) of the
@@ -167,7 +186,7 @@ def test_two_ranks_do_what_one_process_does_with_both_batches(tmp_path):
     flags = ["--data_url", str(data), "--learning_rate", "1e-30",
              "--image_size", "56", "--base_width", "16", "--Epoch", "1",
              "--max_steps", "3", "--log_steps", "1"]
-    ranks, _ = run_both(tmp_path, "--train_url", "two", *flags)
+    ranks, _ = run_both(kind, tmp_path, "--train_url", "two", *flags)
     one = start(tmp_path, 9, {}, [
         "--train_url", "one", "--batchsize", "16"] + flags)
     said, _ = one.communicate(timeout=300)
@@ -192,13 +211,24 @@ def test_two_ranks_do_what_one_process_does_with_both_batches(tmp_path):
     assert steps[0] == pytest.approx(steps[1], rel=1e-4)
 
 
-def test_a_signal_to_one_rank_stops_both_after_the_same_step(
-        tiny_set, tmp_path):
+def test_a_signal_in_a_test_stops_both_with_the_test_due(
+        kind, tiny_set, tmp_path):
     processes = [
-        start(tmp_path, rank, variables, [
-            "--platform", "npu", "--data_url", tiny_set, "--train_url", "out",
-            "--Epoch", "100000"])
-        for rank, variables in enumerate(ascend.rank_variables(tmp_path, 2))]
+        start(tmp_path, rank, dict(own, PROBE_SIGNALLED="1" * rank), more + [
+            "--data_url", tiny_set, "--train_url", "out", "--Epoch", "2"])
+        for rank, (more, own) in enumerate(places(kind, tmp_path))]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], said
+    assert "Epoch: " not in said[0]
+    assert (tmp_path / "out" / "Model" / "model.ckpt-4.index").exists()
+
+
+def test_a_signal_to_one_rank_stops_both_after_the_same_step(
+        kind, tiny_set, tmp_path):
+    processes = [
+        start(tmp_path, rank, variables, more + [
+            "--data_url", tiny_set, "--train_url", "out", "--Epoch", "100000"])
+        for rank, (more, variables) in enumerate(places(kind, tmp_path))]
     for line in processes[0].stdout:
         if "First step" in line:
             break
@@ -212,11 +242,25 @@ def test_a_signal_to_one_rank_stops_both_after_the_same_step(
         steps[0])).exists()
 
 
-def test_other_numbers_of_ranks_do_not_go_on(both, tiny_set):
+def test_other_images_of_a_step_do_not_go_on(both, tiny_set):
     folder = both[0]
     process = start(folder, 9, {}, [
         "--data_url", tiny_set, "--train_url", "out", "--Epoch", "3"])
     said, _ = process.communicate(timeout=300)
     assert "ranks 2 (now 1)" in said
+    assert "--batchsize times the processes must stay 16" in said
     with open(str(folder / "out" / "Model" / "model.ckpt-8.json")) as file:
         assert json.load(file)["fixed"]["ranks"] == 2
+
+
+def test_another_number_of_ranks_goes_on_with_as_many_images(both, tiny_set):
+    """Two times 8 images become one time 16; this test is the last."""
+    folder = both[0]
+    process = start(folder, 9, {}, [
+        "--data_url", tiny_set, "--train_url", "out", "--Epoch", "3",
+        "--batchsize", "16"])
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "Going on from out/Model/model.ckpt-8, epoch 3" in said
+    with open(str(folder / "out" / "Model" / "model.ckpt-12.json")) as file:
+        assert json.load(file)["fixed"]["ranks"] == 1

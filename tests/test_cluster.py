@@ -5,9 +5,10 @@ import os
 import re
 
 import pytest
+import tensorflow as tf
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.platforms import cluster
+from nonlocal_tf.platforms import cluster, peers
 from nonlocal_tf.training.flags import parse_flags
 
 
@@ -137,3 +138,22 @@ def test_a_recipes_rate_is_for_the_images_of_all_processes(
     monkeypatch.setitem(os.environ, "RANK_SIZE", "2")
     assert parse_flags(flags + ["--platform", "npu"], "p", "").learning_rate \
         == pytest.approx(factor * alone)
+
+
+def test_keys_fall_and_the_last_gradients_go_first(monkeypatch):
+    """By NCCL, TensorFlow begins the sum of the larger key first."""
+    monkeypatch.setattr(peers, "_BUCKET_BYTES", 40)
+    own = peers.Peers.__new__(peers.Peers)
+    own.rank, own.size, own._sums, own._device = 0, 2, 0, "CPU"
+    with tf.Graph().as_default() as graph:
+        gradients = [tf.fill([size], float(size)) for size in (3, 4, 5, 20, 2)]
+        means = own.mean(gradients, tf.float32)
+        sums = [each for each in graph.get_operations()
+                if each.type == "CollectiveReduce"]
+    assert [mean.shape.as_list() for mean in means] == [
+        [3], [4], [5], [20], [2]]
+    assert [each.inputs[0].shape.as_list() for each in sums] == [
+        [2], [20], [9], [3]]
+    keys = [each.get_attr("instance_key") for each in sums]
+    assert keys == sorted(keys, reverse=True) and len(set(keys)) == 4
+    assert keys[-1] > 0

@@ -16,7 +16,7 @@ from absl import logging
 
 from nonlocal_tf.data import digits, download, idx, pictures
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import make_folder
+from nonlocal_tf.storage import locked, make_folder
 
 # The four files, in the order of the fields of `Dataset`.
 FILES = (
@@ -245,14 +245,24 @@ def _complete(name, folder, mirrors, files):
             "Add the missing files of the same set, or name an empty "
             "folder.".format(
                 folder, ", ".join(missing), name, ", ".join(foreign)))
-    if missing and name == "digits":
-        make_folder(folder, "--data_url")
-        logging.info("Writing scikit-learn's digits to %r", folder)
-        arrays = dict(zip(FILES, digits.digits()))
-        for file in missing:
-            idx.write_idx(os.path.join(folder, file), arrays[file])
-    elif missing:
-        _download(name, folder, missing, mirrors)
+    if missing:
+        _make(name, folder, files, mirrors)
+
+
+def _make(name, folder, files, mirrors):
+    """Writes or downloads what is missing, one process at a time."""
+    existed = os.path.isdir(folder)
+    make_folder(folder, "--data_url" if name == "digits" else
+                "--data_url lacks files to be downloaded, so it")
+    with locked(folder):
+        missing = [file for file in files if not _copies(folder, file)]
+        if name == "digits" and missing:
+            logging.info("Writing scikit-learn's digits to %r", folder)
+            arrays = dict(zip(FILES, digits.digits()))
+            for file in missing:
+                idx.write_idx(os.path.join(folder, file), arrays[file])
+        elif missing:
+            _download(name, folder, missing, mirrors, existed)
 
 
 def _published_in(path):
@@ -270,10 +280,7 @@ def _published_in(path):
     return None
 
 
-def _download(name, folder, missing, mirrors):
-    existed = os.path.isdir(folder)
-    make_folder(folder, "--data_url lacks {} to be downloaded, so it".format(
-        ", ".join(missing)))
+def _download(name, folder, missing, mirrors, existed):
     source = DATASETS[name]
     for place, file in enumerate(missing):
         packed = file + ".gz"

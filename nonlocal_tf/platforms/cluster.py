@@ -159,6 +159,12 @@ def _of_modelarts(environ, name, number):
     Their names are documented; that the hosts reach each other at a port of
     our choice is not.
     """
+    if environ.get("MA_TASK_NAME", "").startswith("ps"):
+        raise UserError(
+            "MA_TASK_NAME is {}, a parameter server, and all processes here "
+            "are workers. Take a custom image, or an engine that starts one "
+            "worker a node: docs/many-gpus.md.".format(
+                environ["MA_TASK_NAME"]))
     hosts = [host.strip() for host in environ.get(
         "VC_WORKER_HOSTS", "").split(",") if host.strip()]
     index = environ.get("VC_TASK_INDEX", "").strip()

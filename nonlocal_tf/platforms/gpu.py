@@ -38,7 +38,7 @@ class Platform:
                 device.device_type == "GPU"
                 for device in session.list_devices()) else "CPU"
         precision.check(config.precision, self.device)
-        precision.check_wire(config.gradient_precision)
+        precision.check_wire(config.gradient_precision, self.device)
         self._peers = None if self.size == 1 else Peers(
             found, config.shared_settings(), self.session_config(),
             self.device)

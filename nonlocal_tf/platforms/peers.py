@@ -13,24 +13,30 @@ import os
 import socket
 import sys
 import threading
+import time
+import uuid
 
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf.command import running, say
+from nonlocal_tf.command import end_at_once, running, say
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.layers import variable
 from nonlocal_tf.platforms import cluster
 
 tf1 = tf.compat.v1
 
-START_SECONDS = 600             # for all to be there
+START_SECONDS = 1800            # for all to be there: some copy data first
 SILENT_SECONDS = 30             # without an answer
 CLOSED_SECONDS = 3              # of them, before its port is looked at
 _LEAVING_SECONDS = 10           # for what waits in TensorFlow to come out
+_LAST_ANSWER_SECONDS = 0.5      # for a sum's last message to be on its way
 _SAYING_SECONDS = 10            # before a line tells for whom is waited
 _BUCKET_BYTES = 25 * 2 ** 20    # of gradients in a sum
 _GROUP = 1                      # all processes, each with one device
+# Of sums that may run at once TensorFlow begins that of the larger key, over
+# NCCL: keys fall, so that a sum never waits for one that waits for it.
+_FIRST_KEY = 2 ** 30
 _WHAT_NEXT = ("See what it said; the same command, for all of them, goes on "
               "from what was kept.")
 # What a sum ends in where another process is gone.
@@ -72,7 +78,7 @@ class Peers:
                 "it, or give other ports in TF_CONFIG.".format(
                     found.rank, found.addresses[found.rank], error.message))
         self._watch = Watch(found, dict(
-            settings, tensorflow=tf.__version__,
+            settings, tensorflow=tf.__version__, device=device,
             cluster=list(found.addresses)))
         # Without the filter of `_config`, TensorFlow waits here for all.
         with tf.Graph().as_default(), tf1.Session(
@@ -94,14 +100,10 @@ class Peers:
         with self._session(keep) as session:
             yield session
             session.run(leave)
-            self._watch.stop()
+            self.stop()
 
     def _session(self, keep):
         return _Session(self._server.target, self._config, self._watch, keep)
-
-    def sum(self, tensor):
-        """The tensor's sum over all processes; of one static shape in all."""
-        return self._reduce(tensor, "Id")
 
     def mean(self, tensors, dtype):
         """Means over all processes, in few large sums.
@@ -112,7 +114,7 @@ class Peers:
           dtype: in which they travel and are added.
         """
         return self._in_buckets(tensors, lambda flat: tf.cast(
-            self._reduce(tf.cast(flat, dtype), "Div"), flat.dtype))
+            self.sum(tf.cast(flat, dtype)), flat.dtype) / self.size)
 
     def broadcast(self, variables):
         """An operation that gives variables their values in rank 0."""
@@ -137,33 +139,38 @@ class Peers:
                 shape.num_elements() for shape in shapes]), shapes)))
         return [made[place] for place in range(len(tensors))]
 
-    def _reduce(self, tensor, final):
-        """All processes build the same sums in the same order."""
+    def sum(self, tensor):
+        """The tensor's sum over all processes; of one static shape in all.
+
+        All build the same sums in the same order.
+        """
         self._sums += 1
         with tf.device("/device:{}:0".format(self._device)):
             return tf.raw_ops.CollectiveReduce(
                 input=tensor, group_size=self.size, group_key=_GROUP,
-                instance_key=self._sums, merge_op="Add", final_op=final,
-                subdiv_offsets=[0])
+                instance_key=_FIRST_KEY - self._sums, merge_op="Add",
+                final_op="Id", subdiv_offsets=[0])
 
     def gather(self, text):
         """The texts of all processes, by rank."""
-        own = np.frombuffer(text.encode("utf-8"), np.uint8)
-        sizes = self._sum_of(np.where(
-            np.arange(self.size) == self.rank, len(own), 0))
-        ends = np.cumsum(sizes)
-        whole = np.zeros(ends[-1])
+        own = text.encode("utf-8")
+        own = np.frombuffer(own + b" " * (-len(own) % 4), np.int32)
+        sizes = np.zeros(self.size, np.int32)
+        sizes[self.rank] = len(own)
+        ends = np.cumsum(self._sum_of(sizes))
+        whole = np.zeros(ends[-1] + 1, np.int32)        # never empty
         whole[ends[self.rank] - len(own):ends[self.rank]] = own
-        return [part.astype(np.uint8).tobytes().decode("utf-8")
-                for part in np.split(self._sum_of(whole), ends[:-1])]
+        return [part.tobytes().decode("utf-8") for part in np.split(
+            self._sum_of(whole)[:-1], ends[:-1])]
 
     def _sum_of(self, array):
         """An array's sum over all processes, int32."""
         self._watch.meet()
         with tf.Graph().as_default():
-            total = self.sum(tf.constant(array, tf.int32))
+            own = tf1.placeholder(tf.int32, array.shape)
+            total = self.sum(own)
             with self._session(lambda: None) as session:
-                return session.run(total)
+                return session.run(total, {own: array})
 
     def check(self):
         """Raises UserError where another process is gone."""
@@ -172,6 +179,7 @@ class Peers:
     def stop(self):
         """From here on others may go, as all know."""
         self._watch.stop()
+        time.sleep(_LAST_ANSWER_SECONDS)
 
 
 def of_environment(settings):
@@ -221,13 +229,16 @@ class Watch:
 
     def __init__(self, found, settings):
         self._found = found
-        self._settings = json.loads(json.dumps(settings))
+        self._settings = json.loads(json.dumps(dict(
+            settings, born=uuid.uuid4().hex)))
+        self._born = {}                 # rank -> what it said first
         self._lost, self._stopped = threading.Event(), threading.Event()
         self._why = ""
         self._keep = None               # while a sum is waited for
         others = [rank for rank in range(found.size) if rank != found.rank]
         self._silent = dict.fromkeys(others, 0)     # rank -> seconds
         self._unmet = set(others)
+        end_at_once()                   # threads ask for ever
         for rank in others:
             threading.Thread(
                 target=self._ask, args=(rank,), daemon=True).start()
@@ -288,16 +299,22 @@ class Watch:
                 try:
                     with tf1.Session("grpc://" + self._found.addresses[rank],
                                      config=config) as session:
+                        self._hear(rank, session.run(text))
                         while not self._stopped.wait(1.0):
-                            self._hear(rank, session.run(text))
+                            session.list_devices()      # waits for no kernel
+                            self._silent[rank] = 0
                 except (tf.errors.OpError, RuntimeError):
                     pass                # not begun, or somebody else
                 self._stopped.wait(1.0)
 
     def _hear(self, rank, text):
-        self._silent[rank] = 0
         theirs = json.loads(text.decode("utf-8"))
         ours = dict(self._settings, rank=rank)
+        born = ours["born"] = theirs.get("born")
+        if self._born.setdefault(rank, born) != born:
+            self._lose("{} was started anew, beside a run that goes on. {}"
+                       .format(self._name(rank), _WHAT_NEXT))
+        self._silent[rank] = 0
         differing = [
             "{} {} (here {})".format(name, theirs.get(name), ours.get(name))
             for name in sorted(set(ours).union(theirs))
@@ -332,10 +349,18 @@ class Watch:
             self._lose("{} has not answered for {} s: it hangs, or the "
                        "network does. {}".format(
                            self._name(rank), SILENT_SECONDS, _WHAT_NEXT))
-        elif silent > CLOSED_SECONDS and _is_closed(
-                self._found.addresses[rank]):
-            self._lose("{} has ended. {}".format(
-                self._name(rank), _WHAT_NEXT))
+        elif silent == CLOSED_SECONDS + 1:
+            threading.Thread(
+                target=self._look, args=(rank,), daemon=True).start()
+
+    def _look(self, rank):
+        """At the port of one that is silent; beside the counting of seconds."""
+        while self._silent[rank] > CLOSED_SECONDS:
+            if _is_closed(self._found.addresses[rank]):
+                self._lose("{} has ended. {}".format(
+                    self._name(rank), _WHAT_NEXT))
+            if self._stopped.wait(1.0):
+                return
 
     def _lose(self, why):
         self._why = self._why or why

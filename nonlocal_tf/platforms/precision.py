@@ -32,13 +32,18 @@ def check(precision, device):
                        "({})".format(tf.__version__, device, reason))
 
 
-def check_wire(precision):
+def check_wire(precision, device):
     """Raises UserError where gradients cannot travel in `precision`."""
-    if precision == "bfloat16" and tf.__version__.startswith("1."):
-        raise UserError("--gradient_precision must be float32 on TensorFlow "
-                        "{}, whose collectives have no bfloat16 (2.6 and "
-                        "later have it); got bfloat16. Leave it out.".format(
-                            tf.__version__))
+    if precision == "float32":
+        return
+    reason = ("of a GPU: TensorFlow's sums by NCCL are not known to take "
+              "bfloat16") if device == "GPU" else (
+        "on TensorFlow {}, whose collectives have no bfloat16 (2.6 and later "
+        "have it)".format(tf.__version__)
+        if tf.__version__.startswith("1.") else "")
+    if reason:
+        raise UserError("--gradient_precision must be float32 {}; got {}. "
+                        "Leave it out.".format(reason, precision))
 
 
 def _check_processor(precision):

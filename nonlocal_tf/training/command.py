@@ -46,7 +46,10 @@ def run_job(arguments, program, description):
     def act():
         config = _parse(arguments, program, description, "npu")
         if config.num_gpus > 1:
-            return _start(config, run_job, arguments, program)
+            code = _start(config, run_job, arguments, program)
+            if code not in (0, command.INTERRUPTED, command.TERMINATED):
+                push(arguments, program)        # what was killed cannot
+            return code
         from nonlocal_tf.training.job import Job
         return Job(config, program).run()
 

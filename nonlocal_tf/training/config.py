@@ -322,10 +322,12 @@ class TrainConfig:
         for name in ("threads", "sync_batch_norm"):
             if getattr(self, name):
                 raise bad(name, "left out on an NPU", getattr(self, name))
-        if self.num_gpus > 1 or self.gradient_precision != "float32":
-            raise bad("num_gpus", "1 on an NPU, and --gradient_precision "
-                      "float32: one process a card is started from outside",
-                      self.num_gpus)
+        if self.num_gpus > 1:
+            raise bad("num_gpus", "1 on an NPU, where one process a card is "
+                      "started from outside", self.num_gpus)
+        if self.gradient_precision != "float32":
+            raise bad("gradient_precision", "float32 on an NPU, whose adapter "
+                      "adds gradients up", self.gradient_precision)
         if self.loss_scale != "none" and self.part_size() not in (
                 None, self.batch_size):
             raise bad("micro_batch", "auto or --batchsize with --loss_scale, "

@@ -41,7 +41,7 @@ def evaluate(session, graph, config, data, platform, go_on):
       go_on: called with the number of images done before each batch; False
         ends the test.
     Returns:
-      A `TestResult` over all processes; None if `go_on` ended it.
+      A `TestResult` over all processes; None if `go_on` ended it in one.
     Raises:
       UserError: nothing of the test set can be read.
     """
@@ -50,10 +50,12 @@ def evaluate(session, graph, config, data, platform, go_on):
     loss_sum, correct, done = 0.0, 0, 0
     blocks, _, measures = graph.attention.shape.as_list()
     attention = [np.zeros([blocks, 0, measures])]   # a share may be empty
+    stopped = False
     for images, labels, valid in tasks.of(config).test_batches(
             config, data, config.part_size(), platform.rank, platform.size):
         if not go_on(done * platform.size):
-            return None
+            stopped = True
+            break
         losses, predictions, measured = session.run(
             [graph.test_losses, graph.test_predictions, graph.attention],
             {graph.images: images, graph.labels: labels})
@@ -63,8 +65,10 @@ def evaluate(session, graph, config, data, platform, go_on):
         correct += int(np.sum(predictions[:valid] == labels[:valid]))
         done += valid
     if platform.size > 1:
-        loss_sum, correct, done = session.run(
-            graph.sums, {graph.addends: [loss_sum, correct, done]})
+        loss_sum, correct, done, stopped = session.run(
+            graph.sums, {graph.addends: [loss_sum, correct, done, stopped]})
+    if stopped:
+        return None
     if not done:
         raise UserError("--test_url has nothing that can be read. See the "
                         "warnings above.")

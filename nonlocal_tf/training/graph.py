@@ -49,7 +49,7 @@ class TrainGraph:
       test_losses, test_predictions: float32 [P] and int32 [P], in inference
         mode.
       attention: float32 [blocks, images, 4]; see `health.measure`.
-      addends, sums: placeholder, float32 [3], and its sum over all processes.
+      addends, sums: placeholder, float32 [4], and its sum over all processes.
       start, agreed_start: placeholder, int32 [4], and what rank 0 fed.
       set_step, take_over: operations: `step` becomes `start[0]`; every other
         variable becomes that of rank 0.
@@ -76,7 +76,7 @@ class TrainGraph:
         self._kept, self._part = [], None
         self._build_training(config, total_steps, platform)
         self._build_test()
-        self._build_agreement(platform)
+        self._build_agreement(config, platform)
         self.weights_norm = tf.linalg.global_norm(
             self.network.trainable_variables)
         self.initialize = tf1.global_variables_initializer()
@@ -156,7 +156,7 @@ class TrainGraph:
                 stack.enter_context(by_matrix_product())
             if config.sync_batch_norm and platform.size > 1:
                 stack.enter_context(statistics_across(
-                    platform.sum_over_ranks, platform.size))
+                    platform.sum_over_ranks, platform.rank, platform.size))
             logits = self.network(self.images, is_training=True)
         return mean_loss(logits, self.labels, config.label_smoothing), (
             tf.reduce_sum(tf.cast(
@@ -186,9 +186,9 @@ class TrainGraph:
         self.test_losses = _cross_entropy(logits, self.labels)
         self.test_predictions = _classes(logits)
 
-    def _build_agreement(self, platform):
+    def _build_agreement(self, config, platform):
         """What processes tell each other besides gradients."""
-        self.addends = tf1.placeholder(tf.float32, [3], "addends")
+        self.addends = tf1.placeholder(tf.float32, [4], "addends")
         self.sums = platform.sum_over_ranks(self.addends)
         self.start = tf1.placeholder(tf.int32, [4], "start")
         self.agreed_start = platform.sum_over_ranks(
@@ -197,15 +197,14 @@ class TrainGraph:
             self.step, tf.cast(self.start[0], tf.int64)).op
         self.take_over = platform.broadcast([
             each for each in tf1.global_variables() if each is not self.step])
-        self.average_statistics = self._averaging(platform)
+        self.average_statistics = self._averaging(config, platform)
 
-    def _averaging(self, platform):
+    def _averaging(self, config, platform):
         """One sum over all processes for all statistics."""
-        if platform.size == 1:
+        if platform.size == 1 or config.sync_batch_norm:
             return tf.no_op()
-        trained = {each.op.name for each in self.network.trainable_variables}
         statistics = [each for each in self.network.variables
-                      if each.op.name not in trained]
+                      if "/moving_" in each.op.name]
         sums = platform.sum_over_ranks(tf.concat(
             [each.read_value() for each in statistics], 0))
         means = tf.split(sums / platform.size, [

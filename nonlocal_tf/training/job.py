@@ -37,6 +37,7 @@ class Job:
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         else:
             self.rank = cluster.settle(os.environ).rank
+            _check_no_cards(os.environ)
         self.data_url, self.train_url = config.data_folder(), config.train_url
         self.given = config
         local = {name: mirror.copy_folder(cache, name, url)
@@ -129,3 +130,12 @@ class Job:
              else self.config.test_url, "--video_root",
              self.config.video_root], self.program))
 
+
+def _check_no_cards(environ):
+    """A launcher of cards starts processes that know nothing of each other."""
+    size = environ.get("RANK_SIZE", "").strip()
+    if size not in ("", "0", "1") and not environ.get("TF_CONFIG"):
+        raise UserError(
+            "RANK_SIZE is {}, as for that many NPU cards, and --platform gpu "
+            "takes TF_CONFIG or --num_gpus. Unset it, or give --platform npu."
+            .format(size))

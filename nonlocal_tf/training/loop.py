@@ -186,10 +186,12 @@ class _Run:
                 self.session, self.graph, self.config, self.data,
                 self.platform, self._go_on_testing)
         except UserError:
-            self._save()
+            if self.platform.size == 1:         # a save is of all together
+                self._save()
             raise
         if tested:
             self._end_epoch(tested)
+        self.agreed_to_stop = not tested
 
     def _train_epoch(self):
         """Steps to the end of the epoch, to the last step or to a signal."""
@@ -248,7 +250,7 @@ class _Run:
         self.report.progress("epoch {}/{}  tested {} of {} {}".format(
             self.progress.epoch, self.config.epoch, done,
             len(self.data.test_labels), self.task.UNIT))
-        return not self._stops()
+        return self.interrupt.signal is None
 
     def _end_epoch(self, tested):
         """Reports an epoch with its test and moves on to the next."""

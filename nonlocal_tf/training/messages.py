@@ -12,7 +12,8 @@ _WAITING = 0.1                  # share of the time, beyond which to say so
 _MAY_CHANGE = ("epoch", "learning_rate", "lr_schedule", "lr_steps",
                "warmup_epochs", "weight_decay", "clip_norm", "dropout",
                "label_smoothing", "recipe", "micro_batch", "plain",
-               "affinity_mb", "threads")
+               "affinity_mb", "threads", "batch_size", "sync_batch_norm",
+               "gradient_precision")
 
 
 def introduction(config, parameters, platform, data, epoch_steps):

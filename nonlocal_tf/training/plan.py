@@ -53,11 +53,20 @@ def fit(config, platform, note):
                 "cards train together; got {}. Leave it out.".format(
                     config.batch_size, size))
     else:
-        earlier = note and note["config"].get(
-            "micro_batch", str(config.batch_size))
         memory = platform.memory()
-        size = part_size(config, memory, int(earlier) if earlier else None)
+        size = part_size(config, memory, note and _normed(config, note))
     return dataclasses.replace(config, micro_batch=str(size)), memory
+
+
+def _normed(config, note):
+    """Images over which a run took batch norm's statistics at a time.
+
+    A run of several processes may go on as one with all their images.
+    """
+    before = note["config"]
+    size = int(before.get("micro_batch", config.batch_size)) * (
+        note["fixed"]["ranks"] if before.get("sync_batch_norm") else 1)
+    return size if config.batch_size % size == 0 else None
 
 
 def part_size(config, memory, earlier=None):
