@@ -133,8 +133,7 @@ def test_a_report_keeps_what_it_prints(tmp_path, capsys):
 @pytest.mark.parametrize("name, arguments", [
     ("train_step", ["--precision", "float17"]), ("feed", ["--cases", "28"]),
     ("feed", ["--rounds", "0"]), ("block", ["--forms", "cosine"]),
-    ("many", ["--processes", "1"]),
-    ("many", ["--gbit", "1", "--processes", "3"]),
+    ("many", ["--gbit", "0"]),
     ("block", ["--sizes", "4,-1"]), ("startup", ["--json", "results.txt"])])
 def test_bad_input_is_one_line_and_code_2(name, arguments, capsys):
     module = importlib.import_module("benchmarks." + name)
