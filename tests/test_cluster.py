@@ -70,6 +70,8 @@ def test_what_a_process_is_told_is_what_it_reads():
      "VC_TASK_INDEX be this one's"),
     ({"VC_WORKER_NUM": "3", "VC_WORKER_HOSTS": "a,b", "VC_TASK_INDEX": "0"},
      "VC_WORKER_NUM is 3"),
+    ({"VC_WORKER_NUM": "2", "VC_WORKER_HOSTS": "a,b", "VC_TASK_INDEX": "0",
+      "MA_TASK_NAME": "ps"}, "MA_TASK_NAME is ps, a parameter server"),
     ({"DLS_TASK_NUMBER": "2", "DLS_TASK_INDEX": "0"}, "Set TF_CONFIG"),
 ])
 def test_what_cannot_work_is_one_line(environ, told):

@@ -149,7 +149,9 @@ def test_bfloat16_without_onednn_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("settings, words", [
     (dict(precision="bfloat16"), "--precision_mode"),
-    (dict(threads=2), "threads"),
+    (dict(threads=2), "threads"), (dict(num_gpus=2), "num_gpus"),
+    (dict(sync_batch_norm=True), "sync_batch_norm"),
+    (dict(gradient_precision="bfloat16"), "gradient_precision"),
     (dict(micro_batch="64", loss_scale="8"), "micro_batch")])
 def test_what_an_npu_cannot_do_is_refused(settings, words):
     with pytest.raises(UserError, match=words):
@@ -157,7 +159,12 @@ def test_what_an_npu_cannot_do_is_refused(settings, words):
     TrainConfig(**settings)
 
 
-def test_threads_reach_the_session():
-    config = gpu.Platform(TrainConfig(threads=3)).session_config()
-    assert config.intra_op_parallelism_threads == 3
-    assert config.inter_op_parallelism_threads == 3
+@pytest.mark.parametrize("size, threads, beginning", [
+    (1, 3, 3), (2, 1, 4), (2, 6, 6)])
+def test_threads_reach_the_session(size, threads, beginning):
+    """Of several processes one thread would hide no sum (benchmarks)."""
+    platform = gpu.Platform(TrainConfig(threads=threads))
+    platform.size = size
+    config = platform.session_config()
+    assert config.intra_op_parallelism_threads == threads
+    assert config.inter_op_parallelism_threads == beginning

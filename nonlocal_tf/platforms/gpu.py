@@ -9,6 +9,10 @@ from nonlocal_tf.platforms.peers import Peers
 
 tf1 = tf.compat.v1
 
+# Threads that begin operations, at least, of several processes: one alone puts
+# the gradients' sums behind the whole backward pass.
+_BEGINNING = 4
+
 
 class Platform:
     """What the training takes from a machine; `npu.Platform` has the same.
@@ -51,10 +55,12 @@ class Platform:
 
     def session_config(self):
         """ConfigProto: the threads, and GPU memory as it is needed."""
+        beginning = self._threads if self.size == 1 else max(
+            self._threads, _BEGINNING)
         config = tf1.ConfigProto(
             allow_soft_placement=True,
             intra_op_parallelism_threads=self._threads,
-            inter_op_parallelism_threads=self._threads)
+            inter_op_parallelism_threads=beginning)
         config.gpu_options.allow_growth = True
         return config
 
