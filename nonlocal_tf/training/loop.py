@@ -113,18 +113,21 @@ class _Run:
         self.config, memory = plan.fit(
             self.config, self.platform, begins.note)
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
-        with self.platform.session(self.saved) as session:
-            self.session = session
-            self.step, self.progress = start.begin(
-                begins, session, self.graph, self.platform, self.folder,
-                self.fixed["data"], self._first_weights)
-            if self._is_done():
-                return self._nothing_to_do()
-            self._introduce(begins.note, memory)
-            with self.report.recording(self.step, self.progress.epoch):
-                with Interrupt() as self.interrupt:
+        with contextlib.ExitStack() as until_the_end:
+            with self.platform.session(self.saved) as session:
+                self.session = session
+                self.step, self.progress = start.begin(
+                    begins, session, self.graph, self.platform, self.folder,
+                    self.fixed["data"], self._first_weights)
+                if self._is_done():
+                    return self._nothing_to_do()
+                self._introduce(begins.note, memory)
+                with self.report.recording(self.step, self.progress.epoch):
+                    # A signal may reach the others of several earlier, and
+                    # this process when it is about to leave.
+                    self.interrupt = until_the_end.enter_context(Interrupt())
                     self._run_epochs()
-        return self._finish()
+            return self._finish()
 
     def _first_weights(self):
         if self.config.init:
