@@ -140,7 +140,7 @@ def test_a_rank_that_hangs_is_named_and_killed(tiny_set, tmp_path):
     os.kill(ranks[1], signal.SIGSTOP)
     assert process.wait(PATIENCE) == 2
     first, second = errors(tmp_path)
-    assert re.search(r"Rank 1 at \S+ has not answered for 8 s", first)
+    assert re.search(r"Rank 1 at \S+ has not answered for \d+ s", first)
     assert "What still ran 25 s after that is killed" in second
     assert all(map(gone, ranks))
 
@@ -364,7 +364,7 @@ def test_a_cut_link_ends_both_hosts(tiny_set, tmp_path, cut_network):
     for rank, folder in enumerate(folders):
         line, = errors(folder)
         assert re.search(r"Rank {} at 10\.99\.0\.{}:4000 has not answered for "
-                         r"8 s".format(1 - rank, 2 - rank), line)
+                         r"\d+ s".format(1 - rank, 2 - rank), line)
 
 
 def test_evaluate_answers_each_video_once(shallow, tmp_path):

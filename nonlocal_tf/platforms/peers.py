@@ -238,6 +238,7 @@ class Watch:
         others = [rank for rank in range(found.size) if rank != found.rank]
         self._silent = dict.fromkeys(others, 0)     # rank -> seconds
         self._unmet = set(others)
+        self._longest = 0.0             # of this process's sums, in seconds
         end_at_once()                   # threads ask for ever
         for rank in others:
             threading.Thread(
@@ -271,9 +272,10 @@ class Watch:
           UserError: one of them is gone.
         """
         self.check()
-        self._keep = keep
+        self._keep, began = keep, time.monotonic()
         try:
             yield
+            self._longest = max(self._longest, time.monotonic() - began)
         except _GONE:
             self._keep = None
             self._lost.wait(SILENT_SECONDS + 2)
@@ -299,10 +301,9 @@ class Watch:
                 try:
                     with tf1.Session("grpc://" + self._found.addresses[rank],
                                      config=config) as session:
-                        self._hear(rank, session.run(text))
+                        # Not `list_devices`, which keeps Python's lock.
                         while not self._stopped.wait(1.0):
-                            session.list_devices()      # waits for no kernel
-                            self._silent[rank] = 0
+                            self._hear(rank, session.run(text))
                 except (tf.errors.OpError, RuntimeError):
                     pass                # not begun, or somebody else
                 self._stopped.wait(1.0)
@@ -345,10 +346,11 @@ class Watch:
                            "not. Start one process for each address, and see "
                            "that hosts reach each other's ports.".format(
                                self._name(rank), START_SECONDS))
-        elif silent > SILENT_SECONDS:
+        # An answer may have to wait for a kernel, and all have equal steps.
+        elif silent > SILENT_SECONDS + 2 * self._longest:
             self._lose("{} has not answered for {} s: it hangs, or the "
                        "network does. {}".format(
-                           self._name(rank), SILENT_SECONDS, _WHAT_NEXT))
+                           self._name(rank), silent - 1, _WHAT_NEXT))
         elif silent == CLOSED_SECONDS + 1:
             threading.Thread(
                 target=self._look, args=(rank,), daemon=True).start()
