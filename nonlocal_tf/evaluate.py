@@ -34,9 +34,8 @@ def main(arguments):
     """Evaluates by command-line arguments; returns the exit code."""
     def act():
         flags = parse(arguments)
-        if flags.num_gpus > 1:          # the last flag of a name counts
-            return processes.run(flags.num_gpus, "evaluate", main,
-                                 (list(arguments) + ["--num_gpus=1"],))
+        if flags.num_gpus > 1:
+            return processes.run(flags.num_gpus, "evaluate", main, arguments)
         return evaluate(flags)
 
     return command.run("evaluate", act)

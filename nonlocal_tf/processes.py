@@ -25,14 +25,15 @@ GRACE = 120.0           # seconds for the others, after one of them failed
 _TICK = 1.0
 
 
-def run(count, program, target, arguments):
-    """Calls target(*arguments) in `count` processes.
+def run(count, program, target, arguments, *more):
+    """Calls target(arguments, *more) in `count` processes.
 
     Args:
       count: as many GPUs there must be, if there is one.
       program: for what is said.
       target: a function of a module; returns an exit code.
-      arguments: that can be pickled.
+      arguments: of the command line; of --num_gpus the last, 1, counts.
+      more: that can be pickled.
     Returns:
       The exit code of the first process that failed; 128 + N where signal N
       ended it; 0 if all went well.
@@ -51,7 +52,8 @@ def run(count, program, target, arguments):
         children = [context.Process(target=_child, args=(
             dict(place.environment(), CUDA_VISIBLE_DEVICES=(
                 gpus[index] if gpus else "-1")),
-            index, count, said, os.getpid(), target, arguments))
+            index, count, said, os.getpid(), target,
+            (list(arguments) + ["--num_gpus=1"],) + more))
             for index, place in enumerate(places)]
         came = []
 

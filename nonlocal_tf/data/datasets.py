@@ -246,16 +246,17 @@ def _complete(name, folder, mirrors, files):
             "folder.".format(
                 folder, ", ".join(missing), name, ", ".join(foreign)))
     if missing:
-        _make(name, folder, files, mirrors)
+        _make(name, folder, missing, mirrors)
 
 
-def _make(name, folder, files, mirrors):
+def _make(name, folder, missing, mirrors):
     """Writes or downloads what is missing, one process at a time."""
     existed = os.path.isdir(folder)
     make_folder(folder, "--data_url" if name == "digits" else
-                "--data_url lacks files to be downloaded, so it")
+                "--data_url lacks {} to be downloaded, so it".format(
+                    ", ".join(missing)))
     with locked(folder):
-        missing = [file for file in files if not _copies(folder, file)]
+        missing = [file for file in missing if not _copies(folder, file)]
         if name == "digits" and missing:
             logging.info("Writing scikit-learn's digits to %r", folder)
             arrays = dict(zip(FILES, digits.digits()))

@@ -119,11 +119,12 @@ class Peers:
     def broadcast(self, variables):
         """An operation that gives variables their values in rank 0."""
         result = []
-        for dtype in {each.dtype.base_dtype.name: each for each in variables}:
+        for dtype in dict.fromkeys(
+                each.dtype.base_dtype.name for each in variables):
             some = [each for each in variables
                     if each.dtype.base_dtype.name == dtype]
             own = [each.read_value() for each in some]
-            if self._found.rank:
+            if self.rank:
                 own = list(map(tf.zeros_like, own))
             result += map(tf1.assign, some, self._in_buckets(own, self.sum))
         return tf.group(*result)
@@ -278,7 +279,7 @@ class Watch:
             self._longest = max(self._longest, time.monotonic() - began)
         except _GONE:
             self._keep = None
-            self._lost.wait(SILENT_SECONDS + 2)
+            self._lost.wait(self._patience() + 2)
             self.check()
             raise
         finally:
@@ -346,14 +347,17 @@ class Watch:
                            "not. Start one process for each address, and see "
                            "that hosts reach each other's ports.".format(
                                self._name(rank), START_SECONDS))
-        # An answer may have to wait for a kernel, and all have equal steps.
-        elif silent > SILENT_SECONDS + 2 * self._longest:
+        elif silent > self._patience():
             self._lose("{} has not answered for {} s: it hangs, or the "
                        "network does. {}".format(
                            self._name(rank), silent - 1, _WHAT_NEXT))
         elif silent == CLOSED_SECONDS + 1:
             threading.Thread(
                 target=self._look, args=(rank,), daemon=True).start()
+
+    def _patience(self):
+        """Seconds: an answer may wait for a kernel, and steps are alike."""
+        return SILENT_SECONDS + 2 * self._longest
 
     def _look(self, rank):
         """At the port of one that is silent; beside the counting of seconds."""

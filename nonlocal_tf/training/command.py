@@ -27,7 +27,8 @@ def run(arguments, program, description):
         config = _parse(arguments, program, description, "gpu")
         config.check_local()
         if config.num_gpus > 1:
-            return _start(config, run, arguments, program)
+            return processes.run(
+                config.num_gpus, program, run, arguments, program, "")
         if config.platform == "npu":            # whose log tells if it is one
             from nonlocal_tf.training.job import Job
             return Job(config, program).run()
@@ -46,7 +47,8 @@ def run_job(arguments, program, description):
     def act():
         config = _parse(arguments, program, description, "npu")
         if config.num_gpus > 1:
-            code = _start(config, run_job, arguments, program)
+            code = processes.run(
+                config.num_gpus, program, run_job, arguments, program, "")
             if code not in (0, command.INTERRUPTED, command.TERMINATED):
                 push(arguments, program)        # what was killed cannot
             return code
@@ -54,13 +56,6 @@ def run_job(arguments, program, description):
         return Job(config, program).run()
 
     return command.run(program, act)
-
-
-def _start(config, target, arguments, program):
-    """One process for each of --num_gpus; the last flag of a name counts."""
-    return processes.run(
-        config.num_gpus, program, target,
-        (list(arguments) + ["--num_gpus=1"], program, ""))
 
 
 def push(arguments, program):
