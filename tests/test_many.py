@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from support import ROOT, THIN, records, write_tiny_set
 
-from nonlocal_tf.platforms import cluster
+from nonlocal_tf.platforms import cluster, peers
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.weights import checkpoints
 
@@ -216,15 +216,22 @@ def test_a_rank_with_other_data_does_not_train(tiny_set, tmp_path):
 
 
 def test_a_rank_that_is_started_anew_alone_ends_the_run(tiny_set, tmp_path):
-    """It would wait for the start of the other, which is in a step."""
+    """It would wait for the start of the other, which is in a step.
+
+    The other is stopped meanwhile, and so meets a new server in its sum.
+    """
     places = cluster.several(cluster.Cluster(), 2)
     folders, processes = by_tf_config(
         tmp_path, tiny_set, [LONG, LONG], places=places)
     wait_until((folders[0] / "out" / "Model" / "checkpoint").exists,
                processes[0], folders[0])
+    processes[0].send_signal(signal.SIGSTOP)
     processes[1].kill()
     processes[1].wait()
     _, (again,) = by_tf_config(tmp_path, tiny_set, [LONG], places=places[1:])
+    wait_until(lambda: not peers._is_closed(places[1].addresses[1]), again,
+               folders[1])
+    processes[0].send_signal(signal.SIGCONT)
     assert processes[0].wait(PATIENCE) == again.wait(PATIENCE) == 2
     assert re.search(r"Rank 1 at \S+ (was started anew|has ended)",
                      errors(folders[0])[0])

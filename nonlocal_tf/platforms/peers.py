@@ -39,10 +39,12 @@ _GROUP = 1                      # all processes, each with one device
 _FIRST_KEY = 2 ** 30
 _WHAT_NEXT = ("See what it said; the same command, for all of them, goes on "
               "from what was kept.")
-# What a sum ends in where another process is gone.
+# What a sum ends in where another process is gone; the last, where one was
+# started anew in its place.
 _GONE = (tf.errors.UnavailableError, tf.errors.CancelledError,
          tf.errors.AbortedError, tf.errors.InternalError,
-         tf.errors.UnknownError, tf.errors.DeadlineExceededError)
+         tf.errors.UnknownError, tf.errors.DeadlineExceededError,
+         tf.errors.FailedPreconditionError)
 
 
 class Peers:
