@@ -6,6 +6,7 @@ folder beside them and renamed, `.index` last, which makes the checkpoint
 count. `checkpoint` names the newest for `tf.train.latest_checkpoint`.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from nonlocal_tf import storage
 from nonlocal_tf.architecture import map_sides
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import npu_options
+from nonlocal_tf.training import messages
 from nonlocal_tf.training.checkpoint_files import (
     ENDINGS,
     KEEP,
@@ -40,6 +42,24 @@ _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
 # Settings of earlier versions that no checkpoint depends on.
 _GONE = tuple(npu_options.GONE) + (
     "xla", "memory_optimization", "rank_table_seconds")
+
+
+def describe(config, step, fixed, progress, **more):
+    """The note of a checkpoint.
+
+    Args:
+      config: the `TrainConfig` of its run.
+      step: its number.
+      fixed: settings on which it depends, with their values.
+      progress: a `Progress`.
+      more: what else is known; of None nothing is said.
+    """
+    note = {"step": step, "fixed": fixed, "config": config.as_dict(),
+            "progress": dataclasses.asdict(progress),
+            "tensorflow": tf.__version__}
+    note.update((name, value) for name, value in more.items()
+                if value is not None)
+    return note
 
 
 class CheckpointFolder:
@@ -94,11 +114,17 @@ class CheckpointFolder:
         Args:
           session, saver: hold the variables.
           step: its number.
-          note: what goes into the JSON file.
+          note: what goes into the JSON file; see `describe`.
         Raises:
-          OSError, tf.errors.OpError: it could not be written; the earlier
-            ones are whole.
+          UserError: it could not be written; the earlier ones are whole.
         """
+        try:
+            self._write(session, saver, step, note)
+            self._prune()
+        except (OSError, tf.errors.OpError) as error:
+            raise messages.not_saved(step, self.path, error)
+
+    def _write(self, session, saver, step, note):
         shutil.rmtree(self._partial, ignore_errors=True)
         os.mkdir(self._partial)
         try:
@@ -112,7 +138,6 @@ class CheckpointFolder:
                 os.replace(written + ending, self.prefix(step) + ending)
         finally:
             shutil.rmtree(self._partial, ignore_errors=True)
-        self._prune()
 
     def _prune(self):
         """Removes what is old, and what a killed process left half done."""

@@ -1,7 +1,6 @@
 """The training run: epochs, test, checkpoints, resume."""
 
 import contextlib
-import dataclasses
 import importlib
 import math
 import os
@@ -17,7 +16,7 @@ from nonlocal_tf.architecture import block_names
 from nonlocal_tf.data import batches
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import initial, messages, plan, start
-from nonlocal_tf.training.checkpoint import CheckpointFolder
+from nonlocal_tf.training.checkpoint import CheckpointFolder, describe
 from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.graph import TrainGraph
 from nonlocal_tf.training.interrupt import Interrupt
@@ -100,8 +99,7 @@ class _Run:
         self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
         self.attention = []                     # after the newest test
-        self.agreed_to_stop = False             # of several processes
-        self.agreed_to_save = False
+        self.agreed_to_stop = self.agreed_to_save = False   # by all processes
 
     def train(self):
         """Runs to the end, or to a signal; returns a `TrainResult`."""
@@ -163,14 +161,6 @@ class _Run:
         return (self.agreed_to_stop if self.platform.size > 1
                 else self.interrupt.signal is not None)
 
-    def _is_save_due(self):
-        """Whether to save now, by the clock of rank 0.
-
-        After the last step a save follows anyway, which knows of its report.
-        """
-        return self.step < self.last_step and self.platform.rank == 0 and (
-            time.monotonic() - self.saved_at >= self.config.checkpoint_seconds)
-
     def _run_epochs(self):
         while not self._is_done():
             self._train_epoch()
@@ -207,9 +197,8 @@ class _Run:
                 if self.step >= self.last_step or self._stops():
                     return
                 self._train_step(images, labels, time.monotonic() - began)
-                if self.step < self.last_step and (
-                        self.agreed_to_save if self.platform.size > 1
-                        else self._is_save_due()):
+                # After the last a save follows that knows of its report.
+                if self.agreed_to_save and self.step < self.last_step:
                     self._save()
                 began = time.monotonic()
 
@@ -219,8 +208,9 @@ class _Run:
         *earlier, last = graph.feeds(images, labels)
         for feed in earlier:
             self.session.run(graph.accumulate, feed)
-        last[graph.wishes] = [
-            self.interrupt.signal is not None, self._is_save_due()]
+        last[graph.wishes] = [      # to save goes by the clock of rank 0
+            self.interrupt.signal is not None, self.platform.rank == 0 and
+            began - self.saved_at >= self.config.checkpoint_seconds]
         _, totals = self.session.run([graph.train_op, graph.totals], last)
         loss, correct, stopping, saving = map(float, totals)
         if not math.isfinite(loss):
@@ -265,11 +255,8 @@ class _Run:
             complete=True, attention=self.attention, test_loss=tested.loss,
             test_images=tested.images, test_accuracy=accuracy,
             test_seconds=tested.seconds)
-        self.report.line(messages.tested(
-            tested, self.progress.images_per_second(), self.task.UNIT))
-        self.report.lines(messages.waiting(self.progress, self.config))
-        self.report.lines(health.warnings(
-            self.attention, self.config.instantiation, self.config.block))
+        self.report.lines(messages.tested(
+            tested, self.progress, self.config, self.attention))
         self.progress = Progress(
             epoch=self.progress.epoch + 1, test_accuracy=accuracy)
 
@@ -287,20 +274,13 @@ class _Run:
         self.session.run(self.graph.average_statistics)
         if self.platform.rank:
             return
-        note = {"step": self.step, "fixed": self.fixed,
-                "progress": dataclasses.asdict(self.progress),
-                "config": self.config.as_dict(),
-                "tensorflow": tf.__version__,
-                "device": self.platform.describe()}
-        if self.data.class_names:
-            note["class_names"] = self.data.class_names
         if not np.isfinite(self.session.run(self.graph.weights_norm)):
             raise messages.bad_weights(
                 self.step, self.config, self.folder.path)
-        try:
-            self.folder.save(self.session, self.graph.saver, self.step, note)
-        except (OSError, tf.errors.OpError) as error:
-            raise messages.not_saved(self.step, self.folder.path, error)
+        self.folder.save(self.session, self.graph.saver, self.step, describe(
+            self.config, self.step, self.fixed, self.progress,
+            device=self.platform.describe(),
+            class_names=self.data.class_names or None))
         self.saved_at = time.monotonic()
         self.saved()
 
@@ -308,14 +288,9 @@ class _Run:
         number = self.interrupt.signal
         if self.agreed_to_stop and number is None:      # another process's
             number = signal.SIGTERM
-        self.report.line(messages.ending(
-            self.step, self.total_steps, self.progress, self.config.epoch,
-            not self._is_done()))
-        self.report.lines(health.table(
-            self.attention, "{} {}".format(
-                min(health.SAMPLES, len(self.data.test_labels)),
-                self.task.UNIT), self.config.instantiation))
-        self.report.lines(self.task.remarks(self.config, self.data))
+        self.report.lines(messages.ending(
+            self.step, self.total_steps, self.progress, self.config,
+            not self._is_done(), self.attention, self.data))
         self.report.places(self.folder.prefix(self.step))
         return self._result(0 if number is None else 128 + number)
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from nonlocal_tf import storage, tasks
+from nonlocal_tf import health, storage, tasks
 from nonlocal_tf.architecture import format_placement
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.pace import duration
@@ -97,36 +97,41 @@ def step(progress, config, epoch_steps, steps_left, ranks, loss):
         "  {:.0%} waiting for data".format(waits) if waits >= 0.01 else "")
 
 
-def tested(result, rate, unit):
-    """The line below an epoch's."""
+def tested(result, progress, config, attention):
+    """The lines below an epoch's: its test, and what is to be mended."""
+    rate, unit = progress.images_per_second(), tasks.of(config).UNIT
     missing = result.images - result.read
-    return "  test accuracy {:.2%} ({} of {} unseen {}{}){}".format(
+    lines = ["  test accuracy {:.2%} ({} of {} unseen {}{}){}".format(
         result.accuracy(), result.correct, result.images, unit,
         "; {} cannot be read and count as wrong".format(missing)
         if missing else "",
-        rate and "; trained at {:.1f} {}/second".format(rate, unit) or "")
-
-
-def waiting(progress, config):
-    """Lines of advice where an epoch waited long for its data."""
-    if progress.waiting() < _WAITING:
-        return []
-    return ["  {:.0%} of the epoch's time went into waiting for data ({} "
+        rate and "; trained at {:.1f} {}/second".format(rate, unit) or "")]
+    if progress.waiting() >= _WAITING:
+        lines.append(
+            "  {:.0%} of the epoch's time went into waiting for data ({} "
             "threads decode). Give more --workers if there are more cores, or "
             "videos of a smaller size.".format(
-                progress.waiting(), config.decoders())]
+                progress.waiting(), config.decoders()))
+    return lines + health.warnings(
+        attention, config.instantiation, config.block)
 
 
-def ending(step_number, total_steps, progress, epoch, by_signal):
-    """The end of a run, whole or not."""
+def ending(step_number, total_steps, progress, config, by_signal, attention,
+           data):
+    """The end of a run, whole or not, and its blocks."""
+    task = tasks.of(config)
     if step_number == total_steps and not by_signal:
-        return "Finished epoch {}, step {}; test accuracy {:.2%}".format(
-            epoch, step_number, progress.test_accuracy)
-    line = "Stopped {} after step {} of {}; the same command{} goes on.{}"
-    return line.format(
-        "by a signal" if by_signal else "by --max_steps", step_number,
-        total_steps, "" if by_signal else " with more --max_steps",
-        " Tests follow whole epochs only." if progress.steps else "")
+        line = "Finished epoch {}, step {}; test accuracy {:.2%}".format(
+            config.epoch, step_number, progress.test_accuracy)
+    else:
+        line = "Stopped {} after step {} of {}; the same command{} goes on.{}"
+        line = line.format(
+            "by a signal" if by_signal else "by --max_steps", step_number,
+            total_steps, "" if by_signal else " with more --max_steps",
+            " Tests follow whole epochs only." if progress.steps else "")
+    return [line] + health.table(attention, "{} {}".format(
+        min(health.SAMPLES, len(data.test_labels)), task.UNIT),
+        config.instantiation) + list(task.remarks(config, data))
 
 
 def bad_loss(loss, step_number, epoch, config, folder):

@@ -1,6 +1,5 @@
 """Checkpoints of converted weights, as a run's own of step 0."""
 
-import dataclasses
 import os
 
 import tensorflow as tf
@@ -8,7 +7,7 @@ import tensorflow as tf
 from nonlocal_tf import tasks, trained
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.layers import variable
-from nonlocal_tf.training.checkpoint import CheckpointFolder
+from nonlocal_tf.training.checkpoint import CheckpointFolder, describe
 from nonlocal_tf.training.progress import Progress
 
 tf1 = tf.compat.v1
@@ -30,10 +29,7 @@ def write(config, values, more):
       more: what its note has beside a run's.
     """
     folder = CheckpointFolder(os.path.join(config.train_url, "Model"))
-    note = dict({"step": 0, "fixed": config.fixed_settings(),
-                 "progress": dataclasses.asdict(Progress()),
-                 "config": config.as_dict(),
-                 "tensorflow": tf.__version__}, **more)
+    note = describe(config, 0, config.fixed_settings(), Progress(), **more)
     with tf.Graph().as_default(), tf1.Session() as session:
         tf1.set_random_seed(config.seed)
         variables = _variables(config)
