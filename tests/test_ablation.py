@@ -38,6 +38,7 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, arguments, words):
     assert words in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_is_not_made_again(
         shallow, tiny_set, tmp_path, capsys, monkeypatch):
     command = ["--rows", "0 blocks", "--seeds", "1", "--"] + THIN + [

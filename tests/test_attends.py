@@ -3,6 +3,8 @@
 import pytest
 from support import records, run_thin
 
+pytestmark = pytest.mark.slow           # dozens of steps
+
 
 @pytest.mark.parametrize("block", ["pre_norm_cosine", "paper"])
 def test_blocks_attend_after_training_and_the_papers_do_not(

@@ -157,6 +157,7 @@ def test_bins_are_the_bytes_of_the_guide(lists, tmp_path):
         "0 0\n1 1\n2 0\n3 1\n4 0\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network, protocol, flags, settings", [
     ("i3d", "video-nonlocal-net", ["--views", "2x3", "--batchsize", "2",
                                    "--input_layout", "NCTHW"], {}),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support import ROOT, blocks, shell_lines
 
+pytestmark = pytest.mark.slow           # a dozen commands
 PAGE = os.path.join(ROOT, "docs", "bring-your-own-network.md")
 # One process for all commands, since it takes seconds to import TensorFlow;
 # each has a graph of its own all the same.

@@ -7,7 +7,10 @@ import os
 import subprocess
 import sys
 
+import pytest
 from support import ROOT
+
+pytestmark = pytest.mark.slow           # Keras' import, models saved and read
 
 
 def test_the_layer_of_keras():

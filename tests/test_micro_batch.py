@@ -142,6 +142,7 @@ def cut(whole, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_killed_and_gone_on_ends_as_an_unbroken_one(
         cut, whole, tiny_set):
     result, text = run_thin(tiny_set, cut, epoch=1, **SGD)   # parts as before

@@ -279,6 +279,7 @@ def test_limit_of_a_files_size_passes_untouched(bucket, tmp_path):
 
 # Folders, which are beginnings of keys.
 
+@pytest.mark.slow
 def test_more_than_1000_objects_are_all_listed(bucket):
     names = ["{:04d}".format(number) for number in range(1010)]
     for name in names:

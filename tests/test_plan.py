@@ -73,7 +73,8 @@ def test_flops_of_the_whole_network_are_those_of_its_stages(
     dict(instantiation=form) for form in INSTANTIATIONS] + [
         dict(sub_sample=True), dict(inner_ratio=1.0), dict(image_size=61),
         dict(classes=3),
-        dict(resnet_size=101, image_size=28, non_local="5")],
+        pytest.param(dict(resnet_size=101, image_size=28, non_local="5"),
+                     marks=pytest.mark.slow)],
     ids=lambda settings: "-".join(map(str, settings.values())))
 def test_operations_and_parameters_are_those_of_the_graph(
         settings, monkeypatch):

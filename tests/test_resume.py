@@ -193,6 +193,7 @@ def edit_note(folder, step, dropped=(), **settings):
 EARLIER = ("block", "augment")          # settings that versions did not have
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_before_goes_on_as_the_papers_block(
         tiny_set, tmp_path):
     """But for keys that were pooled otherwise, on maps of odd size.

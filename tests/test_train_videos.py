@@ -59,6 +59,7 @@ def test_it_learns_and_says_what_it_does(unbroken):
     assert records(folder, "epoch")[1]["data_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_equals_an_unbroken_one(lists, unbroken, tmp_path):
     """Dropout, clips and momentum included, with other threads."""
     run(lists, tmp_path, max_steps=3, workers=1)
@@ -101,6 +102,7 @@ def finished(unbroken):
     return str(unbroken[0])
 
 
+@pytest.mark.slow
 def test_init_takes_all_but_classifier_and_blocks_that_are_new(
         lists, finished, tmp_path):
     """And the same command goes on from its own checkpoint then."""
