@@ -128,7 +128,9 @@ def run(program, act):
         _running.pop()
         _let_go_of_stdout()
     if _ending and not _running:
-        sys.stderr.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            for last in _ending:
+                last(code)
         os._exit(code)
     return code
 
@@ -140,29 +142,36 @@ def _code_of(program, act):
         with _terminable():
             return act()
     except UserError as error:
-        sys.stderr.write("{}: error: {}\n".format(program, error))
+        complain("{}: error: {}".format(program, error))
     except ImportError as error:
-        sys.stderr.write(missing_packages(program, error))
+        complain(missing_packages(program, error).rstrip())
     except OSError as error:
-        sys.stderr.write("{}: error: {}: {}.\n".format(
+        complain("{}: error: {}: {}.".format(
             program, error.filename or "A file or the output", gist(error)))
     except MemoryError:
-        sys.stderr.write("{}: error: There is not enough memory. Give it less "
-                         "at a time.\n".format(program))
+        complain("{}: error: There is not enough memory. Give it less at a "
+                 "time.".format(program))
     except KeyboardInterrupt:
-        sys.stderr.write("{}: interrupted\n".format(program))
+        complain("{}: interrupted".format(program))
         return INTERRUPTED
     except _Terminated:
         return TERMINATED
     return USER_ERROR
 
 
-def end_at_once():
-    """The outermost `run` is to end the process itself.
+def complain(line):
+    """Writes a line to standard error; that it is gone changes nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def end_at_once(last):
+    """The outermost `run` is to end the process itself, after `last(code)`.
 
     Python's own end would throw threads out of TensorFlow, which aborts.
     """
-    _ending.append(True)
+    _ending.append(last)
 
 
 def running():

@@ -17,7 +17,13 @@ import threading
 import time
 from multiprocessing import connection
 
-from nonlocal_tf.command import INTERRUPTED, handled_by, say
+from nonlocal_tf.command import (
+    INTERRUPTED,
+    TERMINATED,
+    complain,
+    handled_by,
+    say,
+)
 from nonlocal_tf.errors import bad
 from nonlocal_tf.platforms import cluster
 
@@ -80,42 +86,44 @@ def _tell(children, number):
 
 
 def _wait(children, places, program):
-    """Until all have ended; what still runs long after one failed is killed."""
-    code, end = 0, None
+    """Until all have ended.
+
+    After one has failed, those that wait for it are asked to leave, and what
+    still runs long after is killed.
+    """
+    code, failed = 0, None
+    due = [(GRACE / 4, signal.SIGTERM), (GRACE, signal.SIGKILL)]
     while True:
         left = [child for child in children if child.exitcode is None]
         for child, place in zip(children, places):
-            if child.exitcode and not code:
-                code = _code(child.exitcode)
-                end = time.monotonic() + GRACE
-                if child.exitcode < 0 and -child.exitcode not in (
-                        signal.SIGTERM, signal.SIGINT):
-                    _say_error(program, "Rank {} was ended by {}. The same "
-                               "command goes on.".format(
-                                   place.rank, _name(-child.exitcode)))
+            ended = _code(child.exitcode)
+            if ended not in (0, INTERRUPTED, TERMINATED):
+                failed = failed or time.monotonic()
+                if child.exitcode < 0 and not code:
+                    complain("{}: error: Rank {} was ended by {}. The same "
+                             "command goes on.".format(
+                                 program, place.rank, _name(-child.exitcode)))
+            code = code or ended
         if not left:
             return code
         connection.wait([child.sentinel for child in left], _TICK)
-        if end and time.monotonic() > end:
-            end = None
-            _say_error(program, "What still ran {:g} s after that is killed."
-                       .format(GRACE))
-            _tell(left, signal.SIGKILL)
+        if failed and due and time.monotonic() > failed + due[0][0]:
+            number = due.pop(0)[1]
+            if number == signal.SIGKILL:
+                complain("{}: error: What still ran {:g} s after that is "
+                         "killed.".format(program, GRACE))
+            _tell(left, number)
 
 
 def _code(exitcode):
-    return exitcode if exitcode > 0 else 128 - exitcode
+    """As a shell's; 0 of what still runs."""
+    return 128 - exitcode if (exitcode or 0) < 0 else exitcode or 0
 
 
 def _name(number):
     if number == signal.SIGKILL:
         return "SIGKILL (out of memory, or from outside)"
     return signal.Signals(number).name
-
-
-def _say_error(program, text):
-    sys.stderr.write("{}: error: {}\n".format(program, text))
-    sys.stderr.flush()
 
 
 def _child(environment, index, count, said, parent, target, arguments):
@@ -148,7 +156,7 @@ def _look_after(parent):
     """As SIGTERM, where the parent is gone: a checkpoint is saved."""
     while os.getppid() == parent:
         time.sleep(_TICK)
-    sys.stderr.write("The process that started this one is gone.\n")
+    complain("The process that started this one is gone.")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

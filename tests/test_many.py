@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from support import ROOT, THIN, records, write_tiny_set
 
+from nonlocal_tf import storage
 from nonlocal_tf.platforms import cluster, peers
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.weights import checkpoints
@@ -25,12 +26,12 @@ THIN = THIN + ["--non_local", "res4:0"]
 LONG = ["--Epoch", "100000", "--checkpoint_seconds", "1"]
 # What a command may take to end, on a machine with much else to do.
 PATIENCE = 200
-HANGS = (100, 8, 25)                    # see `many_probe`
+HANGS = (100, 15, 25)                   # see `many_probe`
 STARTED = []
 
 
 def start(folder, flags, environ=None, command="train", seconds=(100, 30, 60),
-          before=()):
+          before=(), stderr=subprocess.STDOUT):
     """A command, which prints into folder/log."""
     environ = dict(
         {name: value for name, value in os.environ.items()
@@ -40,7 +41,7 @@ def start(folder, flags, environ=None, command="train", seconds=(100, 30, 60),
         STARTED.append(subprocess.Popen(
             list(before) + [sys.executable, "-u", "-W", "ignore", PROBE,
                             command] + list(map(str, seconds)) + list(flags),
-            cwd=str(folder), stdout=log, stderr=subprocess.STDOUT,
+            cwd=str(folder), stdout=log, stderr=stderr,
             env=environ, start_new_session=True))
     return STARTED[-1]
 
@@ -140,20 +141,28 @@ def test_a_rank_that_hangs_is_named_and_killed(tiny_set, tmp_path):
     os.kill(ranks[1], signal.SIGSTOP)
     assert process.wait(PATIENCE) == 2
     first, second = errors(tmp_path)
-    assert re.search(r"Rank 1 at \S+ has not answered for \d+ s", first)
+    assert re.search(r"Rank 1 at \S+ has not answered for more", first)
     assert "What still ran 25 s after that is killed" in second
     assert all(map(gone, ranks))
 
 
-def test_without_their_parent_the_ranks_save_and_leave(tiny_set, tmp_path):
-    process, ranks = training(tmp_path, tiny_set)
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_without_their_parent_the_ranks_save_and_leave(
+        tiny_set, tmp_path, is_heard):
+    """Also where its terminal went with it: nobody reads standard error."""
+    reader, writer = os.pipe()
+    process, ranks = training(tmp_path, tiny_set, stderr=(
+        subprocess.STDOUT if is_heard else writer))
+    os.close(reader)
+    os.close(writer)
     process.kill()
     process.wait()
     end = time.monotonic() + PATIENCE
     while not all(map(gone, ranks)) and time.monotonic() < end:
         time.sleep(0.2)
     assert all(map(gone, ranks))
-    assert said(tmp_path).count("The process that started this one is") == 1
+    assert said(tmp_path).count(
+        "The process that started this one is") == is_heard
     step = re.search(r"Stopped by a signal after step (\d+) of",
                      said(tmp_path)).group(1)
     assert (tmp_path / "out" / "Model" / "model.ckpt-{}.index".format(
@@ -194,13 +203,30 @@ def by_tf_config(folder, data, more, **settings):
 
 
 def test_ranks_of_other_settings_are_told_which(tiny_set, tmp_path):
-    folders, processes = by_tf_config(
-        tmp_path, tiny_set, [[], ["--seed", "3"]])
+    """Each the other, also where one has waited for long."""
+    places = cluster.several(cluster.Cluster(), 2)
+    (first,), waiting = by_tf_config(
+        tmp_path, tiny_set, [[]], places=places[:1])
+    wait_until(lambda: "Waiting for Rank 1 at" in said(first), *waiting, first)
+    (second,), late = by_tf_config(
+        tmp_path, tiny_set, [["--seed", "3"]], places=places[1:])
+    folders, processes = [first, second], waiting + late
     assert [each.wait(PATIENCE) for each in processes] == [2, 2]
     for folder in folders:
         line, = errors(folder)
         assert re.search(r"Rank \d at \S+ was started with seed \d \(here "
                          r"\d\)\. Start all processes of a run alike", line)
+
+
+def test_a_rank_0_that_cannot_begin_is_named(tiny_set, tmp_path):
+    """Although its server is there for the fraction of a second."""
+    (tmp_path / "host0" / "out").mkdir(parents=True)
+    with storage.only_run_in(str(tmp_path / "host0" / "out")):
+        folders, processes = by_tf_config(tmp_path, tiny_set, [[], []])
+        assert [each.wait(PATIENCE) for each in processes] == [2, 2]
+    assert "Another run is writing to" in errors(folders[0])[0]
+    line, = errors(folders[1])
+    assert re.search(r"Rank 0 at \S+ has ended", line)
 
 
 def test_a_rank_with_other_data_does_not_train(tiny_set, tmp_path):

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -19,10 +18,17 @@ import uuid
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf.command import end_at_once, running, say
+from nonlocal_tf.command import (
+    USER_ERROR,
+    complain,
+    end_at_once,
+    running,
+    say,
+)
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.layers import variable
 from nonlocal_tf.platforms import cluster
+from nonlocal_tf.storage import gist
 
 tf1 = tf.compat.v1
 
@@ -31,6 +37,8 @@ SILENT_SECONDS = 30             # without an answer
 CLOSED_SECONDS = 3              # of them, before its port is looked at
 _LEAVING_SECONDS = 10           # for what waits in TensorFlow to come out
 _LAST_ANSWER_SECONDS = 0.5      # for a sum's last message to be on its way
+_COMING_SECONDS = 30            # for others to come, where this one must go
+_TELLING_SECONDS = 5            # for them to ask it, and so to see it go
 _SAYING_SECONDS = 10            # before a line tells for whom is waited
 _BUCKET_BYTES = 25 * 2 ** 20    # of gradients in a sum
 _GROUP = 1                      # all processes, each with one device
@@ -241,8 +249,9 @@ class Watch:
         others = [rank for rank in range(found.size) if rank != found.rank]
         self._silent = dict.fromkeys(others, 0)     # rank -> seconds
         self._unmet = set(others)
-        self._longest = 0.0             # of this process's sums, in seconds
-        end_at_once()                   # threads ask for ever
+        self._all_met = False           # as the main thread knows
+        self._longest = 0               # silence that ended, in seconds
+        end_at_once(self._be_seen)      # threads ask for ever
         for rank in others:
             threading.Thread(
                 target=self._ask, args=(rank,), daemon=True).start()
@@ -261,6 +270,18 @@ class Watch:
         while self._unmet:
             self._lost.wait(0.05)
             self.check()
+        self.check()                    # it may have been met last
+        self._all_met = True
+
+    def _be_seen(self, code):
+        """Where this process fails before all have met: others would wait."""
+        if code != USER_ERROR or self._all_met:
+            return
+        end = time.monotonic() + _COMING_SECONDS
+        while self._unmet and not self._lost.is_set() and (
+                time.monotonic() < end):
+            time.sleep(0.05)
+        time.sleep(_TELLING_SECONDS)
 
     def check(self):
         """Raises UserError where one of the others is gone."""
@@ -275,15 +296,16 @@ class Watch:
           UserError: one of them is gone.
         """
         self.check()
-        self._keep, began = keep, time.monotonic()
+        self._keep = keep
         try:
             yield
-            self._longest = max(self._longest, time.monotonic() - began)
-        except _GONE:
+        except _GONE as error:
             self._keep = None
             self._lost.wait(self._patience() + 2)
             self.check()
-            raise
+            raise UserError("All ranks must be reached; a sum over them ended "
+                            "with {}: {} {}".format(
+                                type(error).__name__, gist(error), _WHAT_NEXT))
         finally:
             self._keep = None
 
@@ -305,8 +327,9 @@ class Watch:
                     with tf1.Session("grpc://" + self._found.addresses[rank],
                                      config=config) as session:
                         # Not `list_devices`, which keeps Python's lock.
-                        while not self._stopped.wait(1.0):
+                        while not self._stopped.is_set():
                             self._hear(rank, session.run(text))
+                            self._stopped.wait(1.0)
                 except (tf.errors.OpError, RuntimeError):
                     pass                # not begun, or somebody else
                 self._stopped.wait(1.0)
@@ -318,6 +341,7 @@ class Watch:
         if self._born.setdefault(rank, born) != born:
             self._lose("{} was started anew, beside a run that goes on. {}"
                        .format(self._name(rank), _WHAT_NEXT))
+        self._longest = max(self._longest, self._silent[rank])
         self._silent[rank] = 0
         differing = [
             "{} {} (here {})".format(name, theirs.get(name), ours.get(name))
@@ -333,8 +357,9 @@ class Watch:
         while not self._stopped.wait(1.0) and not self._lost.is_set():
             seconds += 1
             if seconds == _SAYING_SECONDS and self._unmet:
-                say("Waiting for {}".format(", ".join(
-                    map(self._name, sorted(self._unmet)))))
+                with contextlib.suppress(OSError):      # a full disk
+                    say("Waiting for {}".format(", ".join(
+                        map(self._name, sorted(self._unmet)))))
             for rank in self._silent:
                 self._silent[rank] += 1
                 self._judge_one(rank)
@@ -350,15 +375,16 @@ class Watch:
                            "that hosts reach each other's ports.".format(
                                self._name(rank), START_SECONDS))
         elif silent > self._patience():
-            self._lose("{} has not answered for {} s: it hangs, or the "
-                       "network does. {}".format(
-                           self._name(rank), silent - 1, _WHAT_NEXT))
+            self._lose("{} has not answered for more than {} s: it hangs, or "
+                       "the network does. {}".format(
+                           self._name(rank), SILENT_SECONDS, _WHAT_NEXT))
         elif silent == CLOSED_SECONDS + 1:
             threading.Thread(
                 target=self._look, args=(rank,), daemon=True).start()
 
     def _patience(self):
-        """Seconds: an answer may wait for a kernel, and steps are alike."""
+        """Seconds: an answer may wait for a kernel, and what was may be again.
+        """
         return SILENT_SECONDS + 2 * self._longest
 
     def _look(self, rank):
@@ -392,12 +418,11 @@ def _is_closed(address):
 
 def _leave(why, keep):
     """Ends the process while its main thread is in TensorFlow for ever."""
-    sys.stderr.write("{}: error: {}\n".format(running(), why))
-    sys.stderr.flush()
+    complain("{}: error: {}".format(running(), why))
     try:
         keep()
     finally:
-        os._exit(2)
+        os._exit(USER_ERROR)
 
 
 def _task(rank):
