@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import types
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from nonlocal_tf.data import augment, batches, datasets
 from nonlocal_tf.networks.digits import ResNet
 from nonlocal_tf.training import loop
 from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.evaluate import evaluate
 from nonlocal_tf.training.optimizer import learning_rate
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -76,6 +78,23 @@ def test_test_accuracy_is_that_of_every_test_image_once(unbroken, tiny_set):
     assert epoch["test_accuracy"] == right.mean() == result.test_accuracy
     assert epoch["test_images"] == 23
     assert "({} of 23 unseen images)".format(right.sum()) in unbroken[2]
+
+
+def test_what_fills_the_last_batch_is_not_counted():
+    """A network that calls all a 0 is right where that is the label."""
+    labels = np.array([0, 1, 0, 2, 0])
+    data = types.SimpleNamespace(
+        test_images=np.zeros([5, 28, 28, 1], np.uint8), test_labels=labels)
+    graph = types.SimpleNamespace(attention=tf.zeros([1, 4, 4]), **{
+        name: name for name in ("average_statistics", "test_losses",
+                                "test_predictions", "images", "labels")})
+    session = types.SimpleNamespace(run=lambda _, feed=None: feed and (
+        np.ones(4), np.zeros(4, np.int32), np.zeros([1, 4, 4])))
+    found = evaluate(
+        session, graph, thin_config("", "x", batch_size=4), data,
+        types.SimpleNamespace(rank=0, size=1), lambda _: True)
+    assert (found.correct, found.images, found.read) == (3, 5, 5)
+    assert found.loss == 1 and found.attention.shape == (1, 5, 4)
 
 
 def test_settings_are_kept(unbroken, tiny_set):
