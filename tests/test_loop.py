@@ -91,7 +91,7 @@ def test_what_fills_the_last_batch_is_not_counted():
     session = types.SimpleNamespace(run=lambda _, feed=None: feed and (
         np.ones(4), np.zeros(4, np.int32), np.zeros([1, 4, 4])))
     found = evaluate(
-        session, graph, thin_config("", "x", batch_size=4), data,
+        session, graph, thin_config("", "x", micro_batch="4"), data,
         types.SimpleNamespace(rank=0, size=1), lambda _: True)
     assert (found.correct, found.images, found.read) == (3, 5, 5)
     assert found.loss == 1 and found.attention.shape == (1, 5, 4)

@@ -1,6 +1,7 @@
 """Files that appear whole, and what is said where they cannot."""
 
 import errno
+import os
 import resource
 
 import numpy as np
@@ -44,3 +45,12 @@ def test_the_cause_is_shown_and_not_its_node(tmp_path):
             session.run(tf1.check_numerics(tf.constant(np.nan), "The loss"))
     assert storage.gist(full.value).endswith("; File too large")
     assert storage.gist(nan.value).startswith("The loss : Tensor had NaN")
+
+
+def test_sync_has_the_bytes_of_the_very_file_written(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a", []
+    path.write_text("a")
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    storage.sync(str(path))
+    assert synced == [path.stat().st_ino]
