@@ -159,3 +159,22 @@ def test_keys_fall_and_the_last_gradients_go_first(monkeypatch):
     keys = [each.get_attr("instance_key") for each in sums]
     assert keys == sorted(keys, reverse=True) and len(set(keys)) == 4
     assert keys[-1] > 0
+
+
+@pytest.mark.parametrize("error", [
+    tf.errors.UnavailableError, tf.errors.FailedPreconditionError,
+    tf.errors.CancelledError, tf.errors.AbortedError])
+@pytest.mark.parametrize("why", ["Rank 1 at b:2 has ended.", ""])
+def test_what_a_sum_ends_in_names_who_is_gone(error, why, monkeypatch):
+    """Also where TensorFlow is first to find it; without a name, one line."""
+    monkeypatch.setattr(peers, "SILENT_SECONDS", -2)
+    monkeypatch.setattr(peers, "end_at_once", lambda _: None)
+    watch = peers.Watch(cluster.Cluster(("a:1",), 0), {})
+    with pytest.raises(UserError) as told, watch.waiting(None):
+        if why:
+            watch._lose(why)
+        raise error(None, None, "Socket closed\nof it")
+    watch.stop()
+    assert str(told.value) == why or re.match(
+        r"All ranks must be reached; .* {} \(Socket closed\)\. .* goes on from"
+        .format(error.__name__), str(told.value)), told.value

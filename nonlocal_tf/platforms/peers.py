@@ -223,9 +223,11 @@ class _Session(tf1.Session):
         super().__init__(target, config=config)
         self._watch, self._keep = watch, keep
 
-    def run(self, *args, **settings):
+    def run(self, fetches, *args, **settings):
+        if isinstance(fetches, str):    # a saver's: it waits for its disk alone
+            return super().run(fetches, *args, **settings)
         with self._watch.waiting(self._keep):
-            return super().run(*args, **settings)
+            return super().run(fetches, *args, **settings)
 
 
 class Watch:
@@ -304,7 +306,7 @@ class Watch:
             self._lost.wait(self._patience() + 2)
             self.check()
             raise UserError("All ranks must be reached; a sum over them ended "
-                            "with {}: {} {}".format(
+                            "with {} ({}). {}".format(
                                 type(error).__name__, gist(error), _WHAT_NEXT))
         finally:
             self._keep = None
