@@ -1,4 +1,5 @@
-# make demo    from nothing to a trained network, on digits without a download
+# make demo    from nothing to a trained network, on digits without a download;
+#              in a hurry: make demo EPOCHS=2
 # make demo-video   the same of clips: digits that move in eight directions
 # make test    the fast tests, in the same environment
 # make rehearse-modelarts   a job from bucket to bucket, off the cloud
@@ -6,6 +7,7 @@
 # Another interpreter: make demo PYTHON=python3.11
 
 PYTHON ?= python3
+EPOCHS ?= 5
 override VENV := .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip install -qq --disable-pip-version-check
@@ -20,7 +22,7 @@ help:
 
 demo: $(VENV)/.installed
 	$(RUN) train_gpu.py --dataset digits --data_url demo/digits \
-	    --train_url demo/output --image_size 28 --Epoch 5 --batchsize 32 \
+	    --train_url demo/output --image_size 28 --Epoch $(EPOCHS) --batchsize 32 \
 	    --learning_rate 1e-3 --lr_schedule cosine
 	echo
 	echo "Next: what its blocks attend to in a picture, as a page:"

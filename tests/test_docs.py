@@ -88,8 +88,8 @@ def test_make_targets_exist(path):
 
 @pytest.mark.skipif(tf.__version__ < "2",
                     reason="the README's code is eager: TensorFlow 2")
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [
+    0, pytest.param(1, marks=pytest.mark.slow)])
 def test_code_of_the_readme_prints_what_it_says(number):
     """ResNet-50 without its download, and of small images."""
     code = blocks(os.path.join(ROOT, "README.md"), "python")[number]

@@ -42,7 +42,7 @@ def start(folder, flags, environ=None, command="train", seconds=(100, 30, 60),
             list(before) + [sys.executable, "-u", "-W", "ignore", PROBE,
                             command] + list(map(str, seconds)) + list(flags),
             cwd=str(folder), stdout=log, stderr=stderr,
-            env=environ, start_new_session=True))
+            env=environ))
     return STARTED[-1]
 
 
@@ -220,12 +220,18 @@ def test_ranks_of_other_settings_are_told_which(tiny_set, tmp_path):
 
 def test_a_rank_0_that_cannot_begin_is_named(tiny_set, tmp_path):
     """Although its server is there for the fraction of a second."""
+    places = cluster.several(cluster.Cluster(), 2)
+    (second,), waiting = by_tf_config(
+        tmp_path, tiny_set, [[]], places=places[1:])
+    wait_until(lambda: not peers._is_closed(places[1].addresses[1]), *waiting,
+               second)
     (tmp_path / "host0" / "out").mkdir(parents=True)
     with storage.only_run_in(str(tmp_path / "host0" / "out")):
-        folders, processes = by_tf_config(tmp_path, tiny_set, [[], []])
-        assert [each.wait(PATIENCE) for each in processes] == [2, 2]
-    assert "Another run is writing to" in errors(folders[0])[0]
-    line, = errors(folders[1])
+        (first,), late = by_tf_config(
+            tmp_path, tiny_set, [[]], places=places[:1])
+        assert [each.wait(PATIENCE) for each in late + waiting] == [2, 2]
+    assert "Another run is writing to" in errors(first)[0]
+    line, = errors(second)
     assert re.search(r"Rank 0 at \S+ has ended", line)
 
 

@@ -233,7 +233,7 @@ def test_failed_part_ends_the_retries_of_the_others_and_leaves_nothing(
     start = time.monotonic()
     with pytest.raises(OSError, match="Strange"):
         mox.file.copy(local(tmp_path), bucket.url + "/a")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20                # of 30
     assert bucket.keys() == [] and server.open_uploads(bucket.name) == 0
 
 
@@ -250,7 +250,7 @@ def test_interrupt_ends_an_upload_in_parts_at_once(
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         mox.file.copy(local(tmp_path), bucket.url + "/a")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20                # of 30
     assert bucket.keys() == [] and server.open_uploads(bucket.name) == 0
 
 

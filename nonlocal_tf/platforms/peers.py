@@ -305,8 +305,8 @@ class Watch:
             self._keep = None
             self._lost.wait(self._patience() + 2)
             self.check()
-            raise UserError("All ranks must be reached; a sum over them ended "
-                            "with {} ({}). {}".format(
+            raise UserError("A step of several processes ended with {} ({}); "
+                            "no other is known to be gone. {}".format(
                                 type(error).__name__, gist(error), _WHAT_NEXT))
         finally:
             self._keep = None
@@ -343,7 +343,8 @@ class Watch:
         if self._born.setdefault(rank, born) != born:
             self._lose("{} was started anew, beside a run that goes on. {}"
                        .format(self._name(rank), _WHAT_NEXT))
-        self._longest = max(self._longest, self._silent[rank])
+        if rank not in self._unmet:     # else it was awaited
+            self._longest = max(self._longest, self._silent[rank])
         self._silent[rank] = 0
         differing = [
             "{} {} (here {})".format(name, theirs.get(name), ours.get(name))

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import sys
 import time
 
 from nonlocal_tf import command, storage
@@ -113,9 +112,8 @@ class Job:
         try:
             self.results.push()
         except UserError as error:
-            sys.stderr.write("{}: error: {} (Results are safe in {}{}.)\n"
-                             .format(self.program, error,
-                                     self.results.folder, otherwise))
+            command.complain("{}: error: {} (Results are safe in {}{}.)".format(
+                self.program, error, self.results.folder, otherwise))
             return False
         command.say("Results are in {} ({:.1f} s)".format(
             self.train_url, time.monotonic() - began))

@@ -210,7 +210,7 @@ class _Run:
             self.session.run(graph.accumulate, feed)
         last[graph.wishes] = [      # to save goes by the clock of rank 0
             self.interrupt.signal is not None, self.platform.rank == 0 and
-            began - self.saved_at >= self.config.checkpoint_seconds]
+            time.monotonic() > self.saved_at + self.config.checkpoint_seconds]
         _, totals = self.session.run([graph.train_op, graph.totals], last)
         loss, correct, stopping, saving = map(float, totals)
         if not math.isfinite(loss):
