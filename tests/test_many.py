@@ -402,8 +402,8 @@ def test_a_cut_link_ends_both_hosts(tiny_set, tmp_path, cut_network):
     assert [each.wait(PATIENCE) for each in processes] == [2, 2]
     for rank, folder in enumerate(folders):
         line, = errors(folder)
-        assert re.search(r"Rank {} at 10\.99\.0\.{}:4000 has not answered for "
-                         r"\d+ s".format(1 - rank, 2 - rank), line)
+        assert "Rank {} at 10.99.0.{}:4000 has not answered for more".format(
+            1 - rank, 2 - rank) in line
 
 
 def test_evaluate_answers_each_video_once(shallow, tmp_path):
