@@ -39,8 +39,8 @@ def main(arguments=None):
     name = arguments[0].replace("-", "_")
     if name not in COMMANDS:
         return command.run("nonlocal-tf", lambda: _refuse(arguments[0]))
-    module = importlib.import_module("nonlocal_tf." + COMMANDS[name][0])
-    return module.main(arguments[1:])
+    return command.run("nonlocal-tf", lambda: importlib.import_module(
+        "nonlocal_tf." + COMMANDS[name][0]).main(arguments[1:]))
 
 
 def _list():

@@ -92,8 +92,7 @@ def classify(flags):
     from nonlocal_tf import trained
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     found = trained.find(flags.train_url, flags.checkpoint)
-    names = found.class_names or tuple(map(
-        str, range(found.config.classes or 0)))
+    names = found.names
     if found.config.network == "digits":
         files, plan = flags.files, None
         for name in _OF_VIDEOS:

@@ -153,12 +153,24 @@ def _code_of(program, act):
     except MemoryError:
         complain("{}: error: There is not enough memory. Give it less at a "
                  "time.".format(program))
+    except Exception as error:
+        # An OpError, whose package a command may do without.
+        if not type(error).__module__.startswith("tensorflow"):
+            raise
+        complain("{}: error: {}".format(program, stopped(error)))
     except KeyboardInterrupt:
         complain("{}: interrupted".format(program))
         return INTERRUPTED
     except _Terminated:
         return TERMINATED
     return USER_ERROR
+
+
+def stopped(error):
+    """An error of TensorFlow in a line."""
+    return ("TensorFlow must be able to compute this here; it stopped with {}: "
+            "{} Give it less at a time, or take another machine or TensorFlow."
+            .format(type(error).__name__, gist(error)))
 
 
 def complain(line):

@@ -12,6 +12,7 @@ video one view is taken: the centre of one clip, as the network's protocol has
 it; a .npy file, uint8 [T, H, W, 3], is taken as it is.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -102,8 +103,7 @@ def _explain(file, found, chosen, query, folder, invert):
     each = seen.look(found, shown.batch)
     probabilities, measured, sizes = next(each)
     answer = "{} ({:.2%})".format(
-        found.class_names[probabilities.argmax()] if found.class_names
-        else probabilities.argmax(), probabilities.max())
+        found.names[probabilities.argmax()], probabilities.max())
     say("{}: {}".format(file, answer))
     names = block_names(config.placement())
     blocks, rows = _each_block(folder, config, frames, query, names, sizes,
@@ -116,6 +116,9 @@ def _explain(file, found, chosen, query, folder, invert):
         answer="The network says: " + answer))
     written = [_PAGE, _ARRAYS] + _write_sheets(folder, frames, [
         row for row in rows if row.name in chosen])
+    for name in {_SHEET, _VIDEO}.difference(written):   # of another input
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, name))
     for line in health.table(health.summary(names, measured),
                              os.path.basename(file), config.instantiation):
         say(line)
@@ -150,6 +153,11 @@ def _each_block(folder, config, frames, query, names, sizes, affinities):
                     name, layout, geometry.shown_frames(
                         layout, config, len(frames)), index,
                     row.reshape(size[1]), signed))
+                if query[0] >= rows[-1].frames:
+                    say("Of {} the first {} frames alone are shown: frame {:g} "
+                        "asks in place of {}.".format(
+                            name, rows[-1].frames, layout.queries[0].centres()[
+                                index[0]], query[0]))
                 blocks.append(attention.block(
                     name, layout, affinity, signed, kept))
     return blocks, rows

@@ -44,12 +44,17 @@ class NonLocalBlock(tf.keras.layers.Layer):
         `channels`, which the input has, and a `momentum` that is a number;
         and Keras's `name`, `dtype` and `trainable`.
     Raises:
-      ValueError: `dtype` computes in none of float32, bfloat16 and float16;
+      ValueError: eager execution is off, whose graphs would not move batch
+        norm's statistics; `dtype` computes in none of float32, bfloat16 and
+        float16;
         at the first call as `nonlocal_tf.NonLocalBlock`, or C is unknown.
     """
 
     def __init__(self, inner_channels=None, instantiation="embedded_gaussian",
                  **settings):
+        if not tf.compat.v1.executing_eagerly_outside_functions():
+            raise ValueError("nonlocal_tf.keras needs eager execution, which "
+                             "is off; nonlocal_tf.NonLocalBlock does not")
         super().__init__(**{name: value for name, value in settings.items()
                             if name not in _DEFAULTS})
         if self.compute_dtype not in ("float32", "bfloat16", "float16"):

@@ -271,22 +271,24 @@ def _epochs(run):
 
 def _answers(run):
     """Matrix, classes and mistakes, or a line that says why not."""
+    import tensorflow as tf
+
     from nonlocal_tf import trained
     from nonlocal_tf.pages import markup, mistakes
     from nonlocal_tf.training import checkpoint_files
     head = tag("h3", "What is taken for what")
     if run.config is None or not run.checkpoints:
         return head + line("There is no checkpoint of this version to ask.")
-    prefix = ""
     try:
         if run.config.network == "digits":
-            answers = mistakes.of_images(trained.find(run.folder))
+            found = trained.find(run.folder)
+            answers, prefix = mistakes.of_images(found), found.prefix
         else:
             answers, step = mistakes.of_clips(run)
             prefix = checkpoint_files.prefix_in(
                 os.path.join(run.folder, "Model"), step)
-    except UserError as error:
-        return head + line(str(error))
+    except (UserError, tf.errors.OpError) as error:
+        return head + line(_why(error))
     head += line(answers.words) + markup.matrix(answers) + markup.classes(
         answers) + tag("h3", "The surest mistakes")
     if not answers.wrong:
@@ -294,10 +296,15 @@ def _answers(run):
     try:
         drawn = list(mistakes.pictures(
             trained.find(run.folder, prefix), answers.wrong))
-    except UserError as error:
-        head += line("Without pictures: {}".format(error))
+    except (UserError, tf.errors.OpError) as error:
+        head += line("Without pictures: {}".format(_why(error)))
         drawn = [""] * len(answers.wrong[:mistakes.MOST])
     return head + markup.pictures(run.config, answers, drawn)
+
+
+def _why(error):
+    return str(error) if isinstance(error, UserError) else (
+        command.stopped(error))
 
 
 def _checkpoints(run):

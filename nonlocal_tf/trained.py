@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from nonlocal_tf import tasks
+from nonlocal_tf.architecture import DIGIT_CLASSES
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import checkpoint, checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
@@ -28,6 +29,13 @@ class Checkpoint(NamedTuple):
     def class_names(self):
         """By label, a tuple; empty where they are not known."""
         return tuple(self.note.get("class_names") or ())
+
+    @property
+    def names(self):
+        """Of all classes, by label; a number where none is known."""
+        known = self.class_names
+        return known + tuple(map(str, range(
+            len(known), self.config.classes or DIGIT_CLASSES)))
 
 
 def find(train_url, prefix="", image_size=0):

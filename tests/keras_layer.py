@@ -2,6 +2,8 @@
 
 import os
 import runpy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -280,3 +282,15 @@ def test_what_it_needs_is_said_in_one_line(monkeypatch):
         pytest.skip("tf.keras 2.6 has one backend")
     with pytest.raises(ImportError, match=words):
         runpy.run_path(FILE)
+
+
+@of_keras
+@pytest.mark.skipif(KERAS_3, reason="Keras 3 is eager always")
+@pytest.mark.parametrize(
+    "off", ["disable_eager_execution", "disable_v2_behavior"])
+def test_without_eager_execution_is_one_line(off):
+    code = ("import tensorflow as tf\ntf.compat.v1.{}()\n"
+            "from nonlocal_tf.keras import NonLocalBlock\nNonLocalBlock(4)")
+    done = subprocess.run([sys.executable, "-c", code.format(off)], cwd=ROOT,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    assert "ValueError: nonlocal_tf.keras needs eager" in done.stderr

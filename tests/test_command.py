@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 from support import ROOT, unprivileged
 
 from nonlocal_tf import command
@@ -32,6 +33,8 @@ def raising(error):
      "x: error: file: Permission denied."),
     (ImportError("No module named 'absl'"), 2, "Python needs the packages"),
     (KeyboardInterrupt(), 130, "x: interrupted"),
+    (tf.errors.InternalError(None, None, "Missing 0-th output\n\t [[a]]"), 2,
+     "stopped with InternalError: Missing 0-th output Give"),
 ])
 def test_an_error_is_one_line_and_a_code(error, code, text, capsys):
     assert command.run("x", raising(error)) == code
@@ -41,7 +44,6 @@ def test_an_error_is_one_line_and_a_code(error, code, text, capsys):
 
 def test_tensorflow_comes_without_keras():
     """As conftest.py imports it; those before 2.16 have no say in it."""
-    import tensorflow as tf
     if tuple(map(int, tf.__version__.split(".")[:2])) < (2, 16):
         pytest.skip("this TensorFlow brings its Keras always")
     assert "keras" not in sys.modules

@@ -139,7 +139,15 @@ def test_without_opencv_a_picture_has_its_page_and_arrays(
     assert "pip install" in line
 
 
-def test_of_groups_the_first_is_shown_and_said(tmp_path, planted):
+def test_files_of_another_input_do_not_stay(tmp_path, planted):
+    planted(tmp_path, "embedded_gaussian", False, clip=True)
+    assert (tmp_path / "out" / "attention.mp4").exists()
+    planted(tmp_path, "embedded_gaussian", False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "attention.html", "attention.npz", "attention.png"}
+
+
+def test_of_groups_the_first_is_shown_and_said(tmp_path, planted, capsys):
     """I3D: frames 0 and 1 are res3's first, so four of its maps are eight."""
     out = planted(tmp_path, "embedded_gaussian", True, clip=True,
                   frames=16, frozen_norm=True, block_norm="none",
@@ -147,6 +155,8 @@ def test_of_groups_the_first_is_shown_and_said(tmp_path, planted):
     data = page_data(out / "attention.html")
     assert data["shownFrames"] == {"res3/0": 8, "res4/0": 16}
     assert any("the first group" in note for note in data["notes"])
+    assert "Of res3/0 the first 8 frames alone are shown: frame 6.5 asks in " \
+        "place of 8." in capsys.readouterr().out
 
 
 def test_no_input_is_refused_by_its_own_line(capsys):

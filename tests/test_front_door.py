@@ -53,6 +53,17 @@ def test_a_misspelt_command_is_one_line(capsys):
     assert "did you mean classify?" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["explain", "classify", "train"])
+def test_a_python_without_the_packages_is_one_line(name):
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "nonlocal_tf", name, "x"], cwd=ROOT,
+        stderr=subprocess.PIPE, universal_newlines=True,
+        env={"PATH": os.environ["PATH"]})
+    assert done.returncode == 2
+    assert "pip install -r requirements.txt" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_flags_are_the_commands_own(capsys):
     assert front_door.main(["check-videos", "none.txt"]) == 2
     assert "none.txt" in capsys.readouterr().err

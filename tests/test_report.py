@@ -242,6 +242,39 @@ def test_the_network_answers_the_test_images(found):
     assert "95.00%" in answers.words
 
 
+def test_a_class_without_a_name_has_its_number(found):
+    found = found._replace(note={"class_names": ["dark"]})
+    assert mistakes.of_images(found).names == ["dark", "1"]
+
+
+def test_what_tensorflow_cannot_compute_leaves_the_rest_of_the_page(
+        tmp_path, page, monkeypatch):
+    """As a network in bfloat16 on a processor without it."""
+    folder = write_run(tmp_path / "a", [epoch(1, 0.5)])
+    write_checkpoint(folder, 8)
+
+    def fail(*_):
+        raise tf.errors.InternalError(None, None, "Missing 0-th output")
+
+    monkeypatch.setattr(trained, "find", fail)
+    text = page(folder)
+    assert "it stopped with InternalError: Missing 0-th output" in text
+    assert cells(text, "1")
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path, page):
+    folder = write_run(tmp_path / "a", [epoch(1, 0.5)])
+    path = tmp_path / "a" / "config.json"
+    settings = dict(json.loads(path.read_text()), xla=False,
+                    loss_scale="fixed", loss_scale_value=8.0)
+    del settings["block"], settings["classes"]
+    path.write_text(json.dumps(settings))
+    run, = runs.read([folder])
+    assert (run.config.block, run.config.classes) == ("paper", 10)
+    assert run.config.loss_scale == "8"
+    assert "not of this version" not in page(folder)
+
+
 def test_images_that_are_not_there_are_said_and_not_downloaded(tmp_path):
     with pytest.raises(report.UserError, match="test images are not in"):
         mistakes.of_images(trained.Checkpoint("x", 8, TrainConfig(

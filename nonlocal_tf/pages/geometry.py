@@ -84,9 +84,7 @@ def maps(config, shape):
 
 def shown_frames(layout, config, frames):
     """Frames of the input in which a block's watched positions attend."""
-    axis = layout.queries[0]
-    return min(frames, int(np.ceil(axis.offset + axis.stride * (
-        axis.count - 0.5)))) if config.frozen_norm else frames
+    return layout.queries[0].end(frames) if config.frozen_norm else frames
 
 
 def _digits(axes):

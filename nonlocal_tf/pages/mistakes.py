@@ -105,7 +105,7 @@ def of_images(found):
         words += (" These are chosen at random of {:,}, as many as were "
                   "answered in {} s.".format(len(order), _SECONDS))
     return Answers(
-        list(found.class_names) or list(map(str, range(config.classes))),
+        list(found.names),
         counts, sorted(wrong, key=lambda each: -each[2]), words.format(
             found.step, "all {:,}".format(done) if done == len(order) else
             "{:,}".format(done), config.data_folder(),

@@ -67,8 +67,8 @@ def _read(folder, name):
     if not settings and notes:
         settings = notes[-1][1].get("config", {})
     try:
-        config = TrainConfig(**settings)
-    except (TypeError, UserError) as error:
+        config = TrainConfig(**checkpoint_files.current(settings))
+    except (KeyError, TypeError, UserError) as error:
         remarks.append("The settings are not of this version: {}".format(
             gist(error)))
         config = None

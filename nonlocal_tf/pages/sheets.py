@@ -124,7 +124,7 @@ def _tiles(frames, row, arrows):
     ends = [np.flatnonzero(axis.nearest(np.arange(size)) == at)[[0, -1]]
             for axis, size, at in zip(
                 row.layout.queries, frames.shape, row.query)]
-    for time in range(ends[0][0], ends[0][1] + 1):
+    for time in range(ends[0][0], min(ends[0][1] + 1, row.frames)):
         for colour, line in ((0, 4), (255, 2)):
             cv2.rectangle(images[time], *[
                 (int((ends[2][end] + end) * factor), int(

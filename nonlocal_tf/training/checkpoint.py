@@ -17,11 +17,11 @@ import tensorflow as tf
 from nonlocal_tf import storage
 from nonlocal_tf.architecture import map_sides
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.platforms import npu_options
 from nonlocal_tf.training import messages
 from nonlocal_tf.training.checkpoint_files import (
     ENDINGS,
     KEEP,
+    current,
     index_first,
     name_of,
     prefix_in,
@@ -39,9 +39,6 @@ _EARLIER = {"ranks": 1, "loss_scale": "none", "precision": "float32",
             "classes": 10, "digit_size": 28, "protocol": None, "frames": None,
             "frame_interval": None, "frozen_norm": False, "block_norm": None,
             "optimizer": "adam", "flip": None}
-# Settings of earlier versions that no checkpoint depends on.
-_GONE = tuple(npu_options.GONE) + (
-    "xla", "memory_optimization", "rank_table_seconds")
 
 
 def describe(config, step, fixed, progress, **more):
@@ -187,15 +184,11 @@ def read_note(prefix, remedy):
         dict(**note["fixed"]), dict(**note["config"])
         Progress(**note["progress"])
         _check_pooling(path, note)
-        for part, earlier in (("fixed", _EARLIER), (
-                "config", {"block": "paper", "classes": 10,
-                           "digit_size": 28})):
-            note[part] = dict(earlier, **note[part])
-            if note[part].get("loss_scale") == "fixed":
-                note[part]["loss_scale"] = "{:g}".format(
-                    note["config"]["loss_scale_value"])
-        for name in _GONE:
-            note["config"].pop(name, None)
+        note["fixed"] = dict(_EARLIER, **note["fixed"])
+        if note["fixed"].get("loss_scale") == "fixed":
+            note["fixed"]["loss_scale"] = "{:g}".format(
+                note["config"]["loss_scale_value"])
+        note["config"] = current(note["config"])
         return note
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -1,11 +1,27 @@
-"""The names of a checkpoint's files; no TensorFlow is needed for them."""
+"""A checkpoint's files and settings, as far as no TensorFlow is needed."""
 
 import os
 import re
 
+from nonlocal_tf.platforms import npu_options
+
 KEEP = 3                                # of the newest, in each folder
 # In the order in which they appear: by the last one a checkpoint counts.
 ENDINGS = (".data-00000-of-00001", ".json", ".index")
+
+# What versions did that had no such setting, and what later ones have not.
+_EARLIER = {"block": "paper", "classes": 10, "digit_size": 28}
+_GONE = tuple(npu_options.GONE) + (
+    "xla", "memory_optimization", "rank_table_seconds")
+
+
+def current(settings):
+    """Settings of a run, also of an earlier version, as they are now."""
+    settings = dict(_EARLIER, **settings)
+    if settings.get("loss_scale") == "fixed":
+        settings["loss_scale"] = "{:g}".format(settings["loss_scale_value"])
+    return {name: value for name, value in settings.items()
+            if name not in _GONE}
 
 
 def name_of(step):
