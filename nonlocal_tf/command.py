@@ -131,8 +131,7 @@ def run(program, act):
         with contextlib.suppress(KeyboardInterrupt):
             for last in _ending:
                 last(code)
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()          # a file's, on Python 3.7
+        complain()                      # a file's lines, on Python 3.7
         os._exit(code)
     return code
 
@@ -155,7 +154,7 @@ def _code_of(program, act):
                  "time.".format(program))
     except Exception as error:
         # An OpError, whose package a command may do without.
-        if not type(error).__module__.startswith("tensorflow"):
+        if "OpError" not in [kind.__name__ for kind in type(error).__mro__]:
             raise
         complain("{}: error: {}".format(program, stopped(error)))
     except KeyboardInterrupt:
@@ -173,10 +172,11 @@ def stopped(error):
             .format(type(error).__name__, gist(error)))
 
 
-def complain(line):
-    """Writes a line to standard error; that it is gone changes nothing."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(line + "\n")
+def complain(*lines):
+    """Writes lines to standard error; that it is gone changes nothing."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        for line in lines:
+            sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
 

@@ -100,6 +100,9 @@ def _explain(file, found, chosen, query, folder, invert):
     frames = shown.batch[0] if shown.batch.ndim == 5 else shown.batch
     query = _query(query, frames.shape[:3], frames.shape[3] == 1)
     storage.make_folder(folder, "--output")
+    # Of another input, which do not belong to the page that comes.
+    former = {_SHEET, _VIDEO} if os.path.exists(os.path.join(
+        folder, _PAGE)) else set()
     each = seen.look(found, shown.batch)
     probabilities, measured, sizes = next(each)
     answer = "{} ({:.2%})".format(
@@ -116,8 +119,8 @@ def _explain(file, found, chosen, query, folder, invert):
         answer="The network says: " + answer))
     written = [_PAGE, _ARRAYS] + _write_sheets(folder, frames, [
         row for row in rows if row.name in chosen])
-    for name in {_SHEET, _VIDEO}.difference(written):   # of another input
-        with contextlib.suppress(FileNotFoundError):
+    for name in former.difference(written):
+        with contextlib.suppress(OSError):
             os.remove(os.path.join(folder, name))
     for line in health.table(health.summary(names, measured),
                              os.path.basename(file), config.instantiation):

@@ -17,7 +17,13 @@ import threading
 import time
 from multiprocessing import connection
 
-from nonlocal_tf.command import INTERRUPTED, complain, handled_by, say
+from nonlocal_tf.command import (
+    INTERRUPTED,
+    TERMINATED,
+    complain,
+    handled_by,
+    say,
+)
 from nonlocal_tf.errors import bad
 from nonlocal_tf.platforms import cluster
 
@@ -69,7 +75,7 @@ def run(count, program, target, arguments, *more):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
                 for number in came:
                     _tell([child], number)
-            return _wait(children, places, program, came)
+            return _wait(children, places, program)
 
 
 def _tell(children, number):
@@ -79,12 +85,12 @@ def _tell(children, number):
                 os.kill(child.pid, number)
 
 
-def _wait(children, places, program, came):
+def _wait(children, places, program):
     """Until all have ended.
 
     After one has failed, those that wait for it are asked to leave, and what
-    still runs long after is killed: later where signals came for all, as the
-    first may have results to push.
+    still runs long after is killed: later where it was a signal, after which
+    all leave and the first may have results to push.
     """
     code, failed, due = 0, None, [signal.SIGTERM, signal.SIGKILL]
     while True:
@@ -101,12 +107,14 @@ def _wait(children, places, program, came):
         if not left:
             return code
         connection.wait([child.sentinel for child in left], _TICK)
-        grace = 5 * GRACE if came else GRACE
+        grace = 5 * GRACE if code in (INTERRUPTED, TERMINATED) else GRACE
         if failed and due and time.monotonic() - failed > grace / (
                 4 if len(due) == 2 else 1):
             if len(due) == 1:
                 complain("{}: error: What still ran {:g} s after that is "
                          "killed.".format(program, grace))
+                if grace > GRACE:       # what it pushed may not be whole
+                    code = 128 + signal.SIGKILL
             _tell(left, due.pop(0))
 
 

@@ -68,7 +68,7 @@ def _read(folder, name):
         settings = notes[-1][1].get("config", {})
     try:
         config = TrainConfig(**checkpoint_files.current(settings))
-    except (KeyError, TypeError, UserError) as error:
+    except (KeyError, TypeError, ValueError, UserError) as error:
         remarks.append("The settings are not of this version: {}".format(
             gist(error)))
         config = None
