@@ -83,7 +83,6 @@ def test_maps_of_digits(shallow_stages):
     assert {(stage, "y") for stage in STAGES} <= checked
 
 
-@pytest.mark.slow                       # gradients through whole networks
 @pytest.mark.parametrize("protocol, network, frames, interval, side", VIDEO)
 def test_maps_of_video(
         shallow_stages, protocol, network, frames, interval, side):
