@@ -100,8 +100,7 @@ def evaluate(flags):
         if together.rank == 0:
             stack.enter_context(storage.only_run_in(folder))
         return test(trained.Network(found), plan, listed, folder, settings,
-                    found.class_names or listed.class_names or tuple(
-                        map(str, range(found.config.classes))),
+                    found.class_names or listed.class_names or found.names,
                     flags.view_batch, together)
 
 

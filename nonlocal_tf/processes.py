@@ -92,7 +92,8 @@ def _wait(children, places, program):
     still runs long after is killed: later where it was a signal, after which
     all leave and the first may have results to push.
     """
-    code, failed, due = 0, None, [signal.SIGTERM, signal.SIGKILL]
+    code, failed = 0, None
+    due = [(0.25, signal.SIGTERM), (1.0, signal.SIGKILL)]
     while True:
         left = [child for child in children if child.exitcode is None]
         for child, place in zip(children, places):
@@ -108,14 +109,14 @@ def _wait(children, places, program):
             return code
         connection.wait([child.sentinel for child in left], _TICK)
         grace = 5 * GRACE if code in (INTERRUPTED, TERMINATED) else GRACE
-        if failed and due and time.monotonic() - failed > grace / (
-                4 if len(due) == 2 else 1):
-            if len(due) == 1:
+        if failed and due and time.monotonic() > failed + due[0][0] * grace:
+            number = due.pop(0)[1]
+            if number == signal.SIGKILL:
                 complain("{}: error: What still ran {:g} s after that is "
                          "killed.".format(program, grace))
                 if grace > GRACE:       # what it pushed may not be whole
                     code = 128 + signal.SIGKILL
-            _tell(left, due.pop(0))
+            _tell(left, number)
 
 
 def _code(exitcode):

@@ -111,7 +111,7 @@ def test_the_page_leads_to_the_trainers_accuracy(tmp_path):
         line: re.findall(r"accuracy [\d.]+% \((\d+) of (\d+) ", output)
         for line, output in outputs}
     trained = last_test(str(tmp_path / "output" / "deploy"))
-    assert int(trained[0]) / int(trained[1]) > 0.9
+    assert int(trained[0]) / int(trained[1]) > 0.95
     scored = [found for line, found in accuracies.items()
               if "export.score" in line]
     assert len(scored) == 5

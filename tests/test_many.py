@@ -141,7 +141,8 @@ def test_a_rank_that_hangs_is_named_and_killed(tiny_set, tmp_path):
     os.kill(ranks[1], signal.SIGSTOP)
     assert process.wait(PATIENCE) == 2
     first, second = errors(tmp_path)
-    assert re.search(r"Rank 1 at \S+ has not answered for more", first)
+    assert re.search(
+        r"Rank 1 at \S+ has not answered for more than 15 s: it hangs", first)
     assert "What still ran 25 s after that is killed" in second
     assert all(map(gone, ranks))
 
@@ -402,8 +403,8 @@ def test_a_cut_link_ends_both_hosts(tiny_set, tmp_path, cut_network):
     assert [each.wait(PATIENCE) for each in processes] == [2, 2]
     for rank, folder in enumerate(folders):
         line, = errors(folder)
-        assert "Rank {} at 10.99.0.{}:4000 has not answered for more".format(
-            1 - rank, 2 - rank) in line
+        assert ("Rank {} at 10.99.0.{}:4000 has not answered for more than "
+                "15 s: it hangs").format(1 - rank, 2 - rank) in line
 
 
 def test_evaluate_answers_each_video_once(shallow, tmp_path):

@@ -184,11 +184,10 @@ def read_note(prefix, remedy):
         dict(**note["fixed"]), dict(**note["config"])
         Progress(**note["progress"])
         _check_pooling(path, note)
-        note["fixed"] = dict(_EARLIER, **note["fixed"])
-        if note["fixed"].get("loss_scale") == "fixed":
-            note["fixed"]["loss_scale"] = "{:g}".format(
-                note["config"]["loss_scale_value"])
         note["config"] = current(note["config"])
+        note["fixed"] = dict(_EARLIER, **note["fixed"])
+        if note["fixed"]["loss_scale"] == "fixed":
+            note["fixed"]["loss_scale"] = note["config"]["loss_scale"]
         return note
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -1,12 +1,10 @@
 """Ctrl-C and SIGTERM: finish the step, save, leave; twice: leave at once."""
 
-import contextlib
 import os
 import signal
-import sys
 import threading
 
-from nonlocal_tf.command import terminated
+from nonlocal_tf.command import complain, terminated
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,11 +56,8 @@ class Interrupt:
             return
         if self.signal is None:
             self.signal = number
-            with contextlib.suppress(OSError, ValueError):  # a closed stderr
-                sys.stderr.write(
-                    "\n{}: saving after this step, then leaving; another "
-                    "Ctrl-C leaves at once\n".format(
-                        signal.Signals(number).name))
-                sys.stderr.flush()
+            complain("\n{}: saving after this step, then leaving; another "
+                     "Ctrl-C leaves at once".format(
+                         signal.Signals(number).name))
         elif number == signal.SIGINT:
             os._exit(128 + number)
