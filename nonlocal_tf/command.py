@@ -7,6 +7,7 @@ import difflib
 import gc
 import logging as python_logging
 import os
+import platform
 import signal
 import sys
 import warnings
@@ -285,11 +286,26 @@ def _quiet():
 
 
 def lighten():
-    """Spares this process seconds of TensorFlow's start and end.
+    """Spares this process time that TensorFlow would take; before its import.
 
     From 2.16 on its import brings Keras, and Keras SciPy; nothing here uses
     them. Where another Keras is asked for that is not installed, none comes.
     At the end Python would look for cycles among all that was imported.
+    And from 2.9 on it has oneDNN, but on by itself only where the processor
+    has AVX512-VNNI or AMX: with AVX2 alone 2.9.3 to 2.21 train five times as
+    fast with it. Of earlier versions see `training.command.tune`.
     """
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    if platform.machine() == "x86_64" and _tensorflow_version() >= (2, 9):
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     atexit.register(gc.freeze)
+
+
+def _tensorflow_version():
+    """(major, minor) of what is installed, without its import; () if unknown.
+    """
+    for name in ("tensorflow", "tensorflow-cpu"):
+        with contextlib.suppress(ImportError, ValueError):
+            from importlib import metadata  # Python 3.8
+            return tuple(map(int, metadata.version(name).split(".")[:2]))
+    return ()

@@ -10,7 +10,10 @@ import json
 import os
 import sys
 
+from nonlocal_tf import command
+
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+command.lighten()
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402

@@ -31,6 +31,13 @@ def shell_lines(path):
     return [line for line in text.split("\n") if line.strip()]
 
 
+def environment():
+    """For another process, of which each TensorFlow is to find its own."""
+    return {name: value for name, value in dict(
+        os.environ, PYTHONPATH=ROOT).items()
+        if name != "TF_ENABLE_ONEDNN_OPTS"}
+
+
 @contextlib.contextmanager
 def graph_session():
     """A session in a graph of its own."""

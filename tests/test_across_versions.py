@@ -11,7 +11,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from support import ROOT
+from support import ROOT, environment
 
 PYTHONS = [path for path in os.environ.get(
     "NONLOCAL_TF_PYTHONS", "").split(":") if path]
@@ -21,7 +21,7 @@ def across(python, *arguments):
     done = subprocess.run(
         [python, os.path.join(ROOT, "tests", "across.py")]
         + [str(argument) for argument in arguments], cwd=ROOT,
-        env=dict(os.environ, PYTHONPATH=ROOT), stdout=subprocess.PIPE,
+        env=environment(), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 0, python + done.stdout + done.stderr
 

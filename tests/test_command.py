@@ -49,6 +49,33 @@ def test_tensorflow_comes_without_keras():
     assert "keras" not in sys.modules
 
 
+@pytest.mark.parametrize("installed, processor, preset, expected", [
+    ({"tensorflow": "2.9.3"}, "x86_64", None, "1"),
+    ({"tensorflow": "2.21.0rc1"}, "x86_64", None, "1"),
+    ({"tensorflow-cpu": "2.13.1"}, "x86_64", None, "1"),
+    ({"tensorflow": "2.21.0"}, "x86_64", "0", "0"),
+    ({"tensorflow": "2.21.0"}, "aarch64", None, None),
+    ({"tensorflow": "2.6.5"}, "x86_64", None, None),    # SIGFPE, on AMD
+    ({}, "x86_64", None, None)])
+def test_onednn_is_on_where_it_is_known_to_work(
+        monkeypatch, installed, processor, preset, expected):
+    metadata = pytest.importorskip("importlib.metadata")    # Python 3.8
+
+    def version(name):
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(command.platform, "machine", lambda: processor)
+    monkeypatch.setattr(os, "environ", {
+        name: value for name, value in [("TF_ENABLE_ONEDNN_OPTS", preset)]
+        if value})
+    monkeypatch.setattr(command.atexit, "register", lambda function: None)
+    command.lighten()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
+
+
 def test_a_signal_takes_away_what_is_half_written():
     cleaned = []
 

@@ -23,6 +23,8 @@ def gradients(size, stride):
         ours = tf1.gradients(ours, [x, kernel], dy)
         assert size > 1 or "MatMul" in {
             op.type for op in session.graph.get_operations()}
+        if size == 1 and stride > 1:    # oneDNN may write beyond its memory
+            return session.run(ours), None, arrays
         return session.run(
             [ours, tf1.gradients(plain, [x, kernel], dy)]) + [arrays]
 

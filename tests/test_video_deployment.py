@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, shell_lines
+from support import ROOT, environment, shell_lines
 from test_across_versions import PYTHONS
 
 pytest.importorskip("cv2")
@@ -70,7 +70,7 @@ def command_of(line):
 
 def run(words, folder):
     done = subprocess.run(
-        words, cwd=str(folder), env=dict(os.environ, PYTHONPATH=ROOT),
+        words, cwd=str(folder), env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True)
     print(" ".join(words), done.stdout, done.stderr[-2000:], sep="\n")

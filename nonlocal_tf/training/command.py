@@ -82,7 +82,7 @@ def tune(environ):
     TensorFlow 2.5 to 2.8 have oneDNN and do not use it by themselves: 2.6.5
     trains five times as fast with it on an Intel processor. On others it may
     die with SIGFPE at the first convolution (seen with 2.6.5 on an AMD EPYC),
-    so that their own choice is left to them; later ones have it on anyway.
+    so that their own choice is left to them. Later ones: `command.lighten`.
 
     Args:
       environ: as os.environ; what it has is kept.
