@@ -291,9 +291,9 @@ def lighten():
     From 2.16 on its import brings Keras, and Keras SciPy; nothing here uses
     them. Where another Keras is asked for that is not installed, none comes.
     At the end Python would look for cycles among all that was imported.
-    And from 2.9 on it has oneDNN, but on by itself only where the processor
-    has AVX512-VNNI or AMX: with AVX2 alone 2.9.3 to 2.21 train five times as
-    fast with it. Of earlier versions see `training.command.tune`.
+    From 2.9 on it turns oneDNN on only where the processor has VNNI or AMX,
+    and 2.9.3 to 2.21 train five times as fast with it on AVX2 alone (on Python
+    3.7 the version is not looked for). Earlier: `training.command.tune`.
     """
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     if platform.machine() == "x86_64" and _tensorflow_version() >= (2, 9):
@@ -307,5 +307,5 @@ def _tensorflow_version():
     for name in ("tensorflow", "tensorflow-cpu"):
         with contextlib.suppress(ImportError, ValueError):
             from importlib import metadata  # Python 3.8
-            return tuple(map(int, metadata.version(name).split(".")[:2]))
+            return tuple(map(int, str(metadata.version(name)).split(".")[:2]))
     return ()

@@ -23,6 +23,8 @@ def environment(*paths, **variables):
     """That of a process with `paths` on its PYTHONPATH."""
     environ = {name: value for name, value in os.environ.items()
                if not _FOREIGN.search(name)}
+    if ADAPTER in paths:            # without the guard of training/gradients.py
+        environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     return dict(environ, PYTHONPATH=os.pathsep.join(paths), **variables)
 
 

@@ -35,7 +35,7 @@ def environment():
     """For another process, of which each TensorFlow is to find its own."""
     return {name: value for name, value in dict(
         os.environ, PYTHONPATH=ROOT).items()
-        if name != "TF_ENABLE_ONEDNN_OPTS"}
+        if (name, value) != ("TF_ENABLE_ONEDNN_OPTS", "1")}
 
 
 @contextlib.contextmanager

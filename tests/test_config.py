@@ -101,7 +101,6 @@ def test_home_is_expanded(monkeypatch):
     (["--sub_sample", "perhaps"], "true or false"),
     (["--non_local", "\u00b2"], "cannot read"),
     (["--base_width", "1000000000"], "1 to 1024"),
-    (["--base_width", "7", "--plain"], "8 or more with --plain"),
     (["--train_url", ""], "without"),
     (["--train_url", "run[1]"], "without"),
     (["--train_url", "http://bucket/run"], "a local folder, or obs://"),

@@ -225,15 +225,15 @@ def test_first_failure_ends_a_copy_of_many(bucket, tmp_path):
 
 def test_failed_part_ends_the_retries_of_the_others_and_leaves_nothing(
         server, bucket, tmp_path, small_parts, monkeypatch):
-    monkeypatch.setattr(client, "RETRY_SECONDS", 30)
-    monkeypatch.setattr(client, "RETRY_CAP_SECONDS", 30)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 600)
+    monkeypatch.setattr(client, "RETRY_CAP_SECONDS", 600)
     bucket.fault("PUT", pattern="partNumber=[13]", times=99, status=503)
     bucket.fault("PUT", pattern="partNumber=2", status=400, code="Strange",
                  delay=0.2)
     start = time.monotonic()
     with pytest.raises(OSError, match="Strange"):
         mox.file.copy(local(tmp_path), bucket.url + "/a")
-    assert time.monotonic() - start < 20                # of 30
+    assert time.monotonic() - start < 100       # of 300 at least
     assert bucket.keys() == [] and server.open_uploads(bucket.name) == 0
 
 
@@ -241,8 +241,8 @@ def test_failed_part_ends_the_retries_of_the_others_and_leaves_nothing(
     {"status": 503}, {"delay": 1}])
 def test_interrupt_ends_an_upload_in_parts_at_once(
         server, bucket, tmp_path, small_parts, monkeypatch, fault):
-    monkeypatch.setattr(client, "RETRY_SECONDS", 30)
-    monkeypatch.setattr(client, "RETRY_CAP_SECONDS", 30)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 600)
+    monkeypatch.setattr(client, "RETRY_CAP_SECONDS", 600)
     bucket.fault("PUT", pattern="partNumber", times=99, **fault)
     timer = threading.Timer(0.5, lambda: signal.pthread_kill(
         threading.main_thread().ident, signal.SIGINT))
@@ -250,7 +250,7 @@ def test_interrupt_ends_an_upload_in_parts_at_once(
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         mox.file.copy(local(tmp_path), bucket.url + "/a")
-    assert time.monotonic() - start < 20                # of 30
+    assert time.monotonic() - start < 100       # of 300 at least
     assert bucket.keys() == [] and server.open_uploads(bucket.name) == 0
 
 

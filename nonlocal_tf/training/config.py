@@ -48,9 +48,6 @@ def _npu(default, text, choices=None, fixed=False):
     return _setting(default, text, choices=choices, fixed=fixed, group=NPU)
 
 
-# TensorFlow's own gradient of a strided 1x1 convolution's filter is wrong for
-# fewer channels, by oneDNN for AVX2 (2.9.3; 2.21 writes beyond its memory).
-_PLAIN_WIDTH = 8
 # Setting, least, most: far beyond what a machine can train.
 _RANGES = (
     ("epoch", 1, 1000000), ("batch_size", 1, 1000000),
@@ -291,11 +288,6 @@ class TrainConfig:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise bad(name, "a finite number above 0", value)
-        if self.plain and self.base_width < _PLAIN_WIDTH:
-            raise bad("base_width", "{} or more with --plain, as TensorFlow's "
-                       "own gradient of a strided 1x1 convolution of fewer "
-                       "channels is wrong on some CPUs".format(_PLAIN_WIDTH),
-                       self.base_width)
         self.placement()
         defaults.check(self)
         if self.scale and BLOCKS[self.block].get("cosine") and (

@@ -152,8 +152,8 @@ class TrainGraph:
     def _build_tower(self, config, platform):
         """Mean cross entropy and the number of right ones, in training."""
         with contextlib.ExitStack() as stack:
-            if platform.device == "CPU" and not config.plain:
-                stack.enter_context(by_matrix_product())
+            if platform.device == "CPU":
+                stack.enter_context(by_matrix_product(config.plain))
             if config.sync_batch_norm and platform.size > 1:
                 stack.enter_context(statistics_across(
                     platform.sum_over_ranks, platform.rank, platform.size))
