@@ -20,6 +20,14 @@ os.environ["XDG_CACHE_HOME"] = os.path.join(
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 
+def pytest_configure(config):
+    """pytest-xdist: files as they come, not those of many tests first.
+
+    Those of few tests and many seconds would come last, one core idle.
+    """
+    config.option.loadscopereorder = False
+
+
 def pytest_collectstart():
     """Imports TensorFlow, whose lines before its log begins heed no level.
 

@@ -4,13 +4,11 @@ import hashlib
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ROOT, graph_session
+from support import graph_session
 
 import freeze_pb
 from nonlocal_tf import trained
@@ -215,18 +213,6 @@ def test_without_flags_the_newest_becomes_model_pb(
                            "--test_images", "0"]) == 0
     out = capsys.readouterr().out
     assert "model.ckpt-8: step 8" in out and "accuracy" not in out
-
-
-@pytest.mark.parametrize("module", [
-    "freeze_pb", "nonlocal_tf.export.preflight.__main__"])
-def test_help_loads_no_tensorflow(module):
-    subprocess.check_call(
-        [sys.executable, "-c",
-         "import importlib, sys\n"
-         "try: importlib.import_module(sys.argv[1]).main(['--help'])\n"
-         "except SystemExit: pass\n"
-         "assert not {'tensorflow', 'numpy'} & set(sys.modules)", module],
-        cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def copy_of(train_url, tmp_path):

@@ -12,7 +12,8 @@ from nonlocal_tf.export.freeze import parse_flags
 
 
 @pytest.mark.parametrize("form, kind, batch", [
-    ("embedded_gaussian", "image", 23), ("dot_product", "flat", 0)])
+    ("embedded_gaussian", "flat", 0),
+    pytest.param("dot_product", "image", 23, marks=pytest.mark.slow)])
 def test_onnx_runtime_gives_the_live_networks_answers(
         form, kind, batch, tiny_set, tmp_path, monkeypatch):
     """Each kind of bottleneck, with and without a block."""

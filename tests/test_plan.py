@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from support import tf1
 
-from nonlocal_tf.architecture import DEPTHS, INSTANTIATIONS
+from nonlocal_tf.architecture import DEPTHS
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms.machine import Memory
 from nonlocal_tf.tasks import make_network
@@ -70,11 +70,11 @@ def test_flops_of_the_whole_network_are_those_of_its_stages(
 
 
 @pytest.mark.parametrize("settings", [
-    dict(instantiation=form) for form in INSTANTIATIONS] + [
-        dict(sub_sample=True), dict(inner_ratio=1.0), dict(image_size=61),
-        dict(classes=3),
-        pytest.param(dict(resnet_size=101, image_size=28, non_local="5"),
-                     marks=pytest.mark.slow)],
+    dict(sub_sample=True), dict(instantiation="gaussian", image_size=61),
+    dict(instantiation="dot_product", inner_ratio=0.25),
+    dict(instantiation="concatenation", classes=3),
+    pytest.param(dict(resnet_size=101, image_size=28, non_local="5"),
+                 marks=pytest.mark.slow)],
     ids=lambda settings: "-".join(map(str, settings.values())))
 def test_operations_and_parameters_are_those_of_the_graph(
         settings, monkeypatch):
