@@ -11,8 +11,10 @@ from nonlocal_tf.errors import UserError
 DIGIT_SIZE = 28                 # rows and columns of an image in the files
 DIGIT_CLASSES = 10
 
-# Bottlenecks of res2, res3, res4, res5 by depth (arXiv:1512.03385, Table 1).
-DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# Bottlenecks of res2, res3, res4, res5 by depth (arXiv:1512.03385, Table 1);
+# 14 is no network of a paper: the least of this kind, for trials.
+DEPTHS = {14: (1, 1, 1, 1), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3),
+          152: (3, 8, 36, 3)}
 
 STAGES = ("res2", "res3", "res4", "res5")
 EXPANSION = 4                   # a bottleneck's output over its inner width
@@ -35,6 +37,8 @@ BLOCKS = {
 # has a rule; five and ten are as many in each stage as in ResNet-50, evenly
 # spaced, the last at the stage's end, which on ResNet-50 gives the rule above.
 PLACEMENTS = {
+    (14, 0): {},
+    (14, 1): {"res4": (0,)},
     (50, 0): {},
     (50, 1): {"res4": (4,)},
     (50, 5): {"res3": (1, 3), "res4": (1, 3, 5)},
@@ -60,7 +64,7 @@ def parse_placement(text, resnet_size):
     Args:
       text: "0", "1", "5" or "10" blocks, or such as "res3:0,2;res4:1": after
         bottlenecks 0 and 2 of res3 and 1 of res4.
-      resnet_size: 50, 101 or 152.
+      resnet_size: 14, 50, 101 or 152.
     Returns:
       Stage -> ascending tuple of the bottlenecks followed by a block.
     Raises:

@@ -8,11 +8,9 @@ A module, since --num_gpus starts it again in each process.
 import sys
 
 from nonlocal_tf import evaluate, processes
-from nonlocal_tf.architecture import DEPTHS
 from nonlocal_tf.training.command import run
 
 COMMAND, START, SILENT, GRACE = sys.argv[1:5]
-DEPTHS[50] = (1, 1, 1, 1)               # as the fixture `shallow`
 processes.GRACE = float(GRACE)
 
 

@@ -106,8 +106,8 @@ def unprivileged():
         os.seteuid(0)
 
 
-THIN = ["--image_size", "28", "--base_width", "4", "--non_local", "1",
-        "--batchsize", "8"]
+THIN = ["--image_size", "28", "--resnet_size", "14", "--base_width", "4",
+        "--non_local", "1", "--batchsize", "8"]
 
 
 def write_tiny_set(folder, train=70, test=23):

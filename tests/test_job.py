@@ -13,7 +13,7 @@ import sys
 
 import ascend
 import pytest
-from support import ROOT, blocks, checkpoint_bytes, thin_config
+from support import ROOT, THIN, blocks, checkpoint_bytes, thin_config
 from video_sets import write_set
 
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
@@ -401,8 +401,7 @@ def test_a_new_style_job_has_local_folders(tiny_set, tmp_path):
     done = ascend.run(os.path.join(ROOT, "boot_modelarts.py"), [
         "--data_url", tiny_set + "/", "--train_url",
         str(tmp_path / "outputs" / "train_url_0") + "/", "--platform=gpu",
-        "--image_size=28", "--base_width=4", "--non_local=1", "--batchsize=8",
-        "--max_steps=2"], tmp_path)
+        "--max_steps=2"] + THIN, tmp_path)
     assert done.returncode == 0, done.stdout
     out = tmp_path / "outputs" / "train_url_0"
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
@@ -435,7 +434,8 @@ def video_job(bucket, tmp_path, monkeypatch):
             test_url=bucket.url + "/lists/test.txt",
             video_root=bucket.url + "/videos", train_url=bucket.url + "/run",
             cache_dir=str(tmp_path / "cache"), image_size=32, base_width=4,
-            non_local="res3:0", batch_size=4, epoch=1, learning_rate=0.02),
+            resnet_size=14, non_local="res3:0", batch_size=4, epoch=1,
+            learning_rate=0.02),
             **settings)), "train_modelarts.py").run()
     return run
 

@@ -407,14 +407,14 @@ def test_a_cut_link_ends_both_hosts(tiny_set, tmp_path, cut_network):
                 "15 s: it hangs").format(1 - rank, 2 - rank) in line
 
 
-def test_evaluate_answers_each_video_once(shallow, tmp_path):
+def test_evaluate_answers_each_video_once(tmp_path):
     """As one process does; what others had answered is not done again."""
     pytest.importorskip("cv2")
     from video_sets import write_set
     _, listed = write_set(tmp_path, train=0)
     checkpoints.write(TrainConfig(
-        network="tsm", base_width=2, image_size=32, classes=2, frames=2,
-        non_local="0", train_url=str(tmp_path / "run")), {}, {})
+        network="tsm", resnet_size=14, base_width=2, image_size=32, classes=2,
+        frames=2, non_local="0", train_url=str(tmp_path / "run")), {}, {})
     flags = ["--train_url", "run", "--data_url", listed, "--output"]
     assert start(tmp_path, flags + ["one"], command="evaluate").wait(
         PATIENCE) == 0, said(tmp_path)

@@ -59,7 +59,8 @@ def test_it_trains_as_the_cpu_does(trained, tiny_set, tmp_path):
     Without the remapper operations are not fused and add up in another order,
     which 50 layers make larger with each step: 0.2 % was seen in epoch 2.
     """
-    run_thin(tiny_set, tmp_path, non_local="1", learning_rate=1e-4)
+    run_thin(tiny_set, tmp_path, resnet_size=14, non_local="1",
+             learning_rate=1e-4)
     losses = [[epoch["train_loss"] for epoch in records(folder, "epoch")]
               for folder in (trained[0], tmp_path)]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=2e-3)

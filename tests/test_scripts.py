@@ -42,16 +42,6 @@ def copy(tmp_path_factory):
     return folder
 
 
-# Runs `-u PROGRAM ...` with one bottleneck a stage, as the fixture `shallow`.
-SHALLOW = """
-import runpy, sys
-from nonlocal_tf.architecture import DEPTHS
-DEPTHS[50] = (1, 1, 1, 1)
-del sys.argv[:2]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def program(folder, text):
     """An executable of the shell, to stand for Python; its path."""
     path = folder / "python"
@@ -63,14 +53,11 @@ def program(folder, text):
 @pytest.fixture(scope="module")
 def full(copy, tiny_set):
     """train_full_1p.sh on the tiny set: its output folder and its run."""
-    (copy / "shallow.py").write_text(SHALLOW)
-    python = program(copy, 'exec "{}" "{}" "$@"\n'.format(
-        sys.executable, copy / "shallow.py"))
     done = bash(
         str(copy / "scripts" / "train_full_1p.sh"), "--data_path=" + tiny_set,
         "--batch_size=8", "--train_epochs=2", "--platform=gpu",
-        "--image_size=28", "--base_width=4", "--non_local=0",
-        ASCEND_DEVICE_ID="", PYTHON=python)
+        "--image_size=28", "--resnet_size=14", "--base_width=4",
+        "--non_local=0", ASCEND_DEVICE_ID="")
     assert done.returncode == 0, done.stderr
     return copy / "scripts" / "output" / "0", done.stdout
 

@@ -8,15 +8,14 @@ import sys
 import time
 
 import pytest
-from support import ROOT
+from support import ROOT, THIN
 
 from nonlocal_tf.data import download
 from nonlocal_tf.platforms import machine
 from nonlocal_tf.training import loop
 from nonlocal_tf.training.command import run, tune
 
-SMALL = ["--image_size", "28", "--base_width", "4", "--non_local", "0",
-         "--batchsize", "8", "--optimizer", "sgd"]
+SMALL = THIN + ["--non_local", "0", "--optimizer", "sgd"]
 INTERRUPT_AT_WORK = """
 import time
 from nonlocal_tf.training.interrupt import Interrupt
@@ -51,7 +50,6 @@ def one_line(code, errors, *words):
         assert word in lines[0], lines[0]
 
 
-@pytest.mark.usefixtures("shallow")
 def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
     code = run(["--data_url", tiny_set, "--train_url", str(tmp_path),
                 "--Epoch", "1", "--rank=0"] + SMALL, "train_gpu.py", "")
@@ -62,7 +60,6 @@ def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
         "python freeze_pb.py --train_url " + str(tmp_path))
 
 
-@pytest.mark.usefixtures("shallow")
 def test_a_signal_saves_then_ends(tiny_set, tmp_path, monkeypatch, capfd):
     step = loop._Run._train_step
 

@@ -107,7 +107,7 @@ class ResNet(tf.Module):
     -> res4 14x14x1024 -> res5 7x7x2048 -> mean 2048 -> logits.
 
     Args:
-      resnet_size: 50, 101 or 152.
+      resnet_size: 14, 50, 101 or 152.
       placement: stage -> bottlenecks followed by a non-local block; ten
         blocks of ResNet-50 by default (see `architecture.parse_placement`).
       inner_ratio: K / C of the non-local blocks.

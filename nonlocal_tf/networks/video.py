@@ -131,7 +131,7 @@ class VideoResNet(tf.Module):
 
     Args:
       protocol, network: a row of `protocols`.
-      resnet_size: 50, 101 or 152.
+      resnet_size: 14, 50, 101 or 152.
       placement: stage -> bottlenecks followed by a non-local block.
       classes: number of them.
       frames: T of a clip.
