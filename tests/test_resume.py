@@ -37,6 +37,19 @@ def finished(unbroken, tmp_path):
     return folder
 
 
+@pytest.fixture
+def small(tmp_path):
+    """A session, its saver, and a folder with a checkpoint of step 1."""
+    folder = CheckpointFolder(str(tmp_path))
+    with graph_session() as session:
+        tf1.get_variable("step", initializer=1)
+        tf1.get_variable("kernel", initializer=tf.ones([300, 100]))
+        session.run(tf1.global_variables_initializer())
+        saver = tf1.train.Saver()
+        folder.save(session, saver, 1, {})
+        yield session, saver, folder
+
+
 @pytest.fixture(scope="module")
 def longer(unbroken, tiny_set, tmp_path_factory):
     """Folder after a third epoch, begun from what kill -9 left."""
@@ -114,24 +127,20 @@ def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
     assert timeless[0] == timeless[1]
 
 
-def test_crashes_while_saving_lose_nothing(tmp_path, monkeypatch):
+def test_crashes_while_saving_lose_nothing(small, monkeypatch):
     """The process ends before the 2nd and then before the 3rd file's name."""
-    folder = CheckpointFolder(str(tmp_path))
-    with graph_session() as session:
-        step = tf1.get_variable("step", initializer=1)
-        session.run(step.initializer)
-        saver = tf1.train.Saver()
-        folder.save(session, saver, 1, {})
-        session.run(step.assign(2).op)
-        for files_in_place in (1, 2):
-            synced = iter(range(files_in_place))
-            monkeypatch.setattr(
-                storage, "sync", lambda _, synced=synced: next(synced))
-            with pytest.raises(StopIteration):
-                folder.save(session, saver, 2, {})
-            assert folder.steps() == [1]
-        folder.restore(session, saver, 1)
-        assert session.run(step.read_value()) == 1
+    session, saver, folder = small
+    step = tf1.global_variables("step")[0]
+    session.run(step.assign(2).op)
+    for files_in_place in (1, 2):
+        synced = iter(range(files_in_place))
+        monkeypatch.setattr(
+            storage, "sync", lambda _, synced=synced: next(synced))
+        with pytest.raises(StopIteration):
+            folder.save(session, saver, 2, {})
+        assert folder.steps() == [1]
+    folder.restore(session, saver, 1)
+    assert session.run(step.read_value()) == 1
 
 
 def test_the_end_by_max_steps_is_reported_after_a_crash(
@@ -225,11 +234,14 @@ def test_a_note_with_settings_that_are_gone_is_read(finished):
     assert found["fixed"]["loss_scale"] == "8"
 
 
-def test_a_checkpoint_of_other_variables_is_refused(tiny_set, finished):
-    edit_note(finished, 16, non_local="res3:0")
-    with pytest.raises(UserError) as error:
-        run_thin(tiny_set, finished, epoch=3, non_local="res3:0")
-    assert "missing resnet/res3/non_local_0/" in str(error.value)
+def test_a_checkpoint_of_other_variables_is_refused(small):
+    with graph_session() as session:
+        tf1.get_variable("kernel", initializer=tf.ones([100, 300]))
+        tf1.get_variable("resnet/res3/non_local_0/scale", initializer=1.0)
+        with pytest.raises(UserError) as error:
+            small[2].restore(session, tf1.train.Saver(), 1)
+    assert ("3 variables differ: missing resnet/res3/non_local_0/scale; extra "
+            "step; kernel is [300, 100], not [100, 300]") in str(error.value)
 
 
 def test_other_data_is_refused(tiny_set, finished):
@@ -239,13 +251,21 @@ def test_other_data_is_refused(tiny_set, finished):
 
 
 @pytest.mark.parametrize("ending, content", [
-    ("data-00000-of-00001", b"short"), ("index", b"short"), ("json", b"{"),
-    ("json", b"null"), ("json", b'{"step": 16}'), ("json", b'{"step": 2}')])
+    ("data-00000-of-00001", b"short"), ("json", b"{"), ("json", b"null"),
+    ("json", b'{"step": 16}'), ("json", b'{"step": 2}')])
 def test_a_damaged_checkpoint_is_one_line(tiny_set, finished, ending, content):
     path = finished / "Model" / ("model.ckpt-16." + ending)
     path.write_bytes(content)
     with pytest.raises(UserError, match="go on from an earlier one") as error:
         run_thin(tiny_set, finished, epoch=3)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_index_is_one_line(small, tmp_path):
+    session, saver, folder = small
+    (tmp_path / "model.ckpt-1.index").write_bytes(b"short")
+    with pytest.raises(UserError, match="go on from an earlier one") as error:
+        folder.restore(session, saver, 1)
     assert "\n" not in str(error.value)
 
 
@@ -273,22 +293,22 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_set, tmp_path):
     assert not glob.glob(str(tmp_path / "Model" / "*.index"))
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoint(tiny_set, finished):
+def test_a_full_disk_leaves_the_earlier_checkpoint(small, tmp_path):
     """A limit on the size of files stands for the disk."""
-    prefix = str(finished / "Model" / "model.ckpt-16")
-    before = checkpoint_bytes(prefix)
-    names = sorted(os.listdir(str(finished / "Model")))
+    session, saver, folder = small
+    before = checkpoint_bytes(folder.prefix(1))
+    names = sorted(os.listdir(str(tmp_path)))
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100000, former[1]))
     try:
         with pytest.raises(UserError, match="Free some space") as error:
-            run_thin(tiny_set, finished, epoch=3)
+            folder.save(session, saver, 2, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
-    assert "step 24 could not be written" in str(error.value)
+    assert "step 2 could not be written" in str(error.value)
     assert "\n" not in str(error.value)
-    assert sorted(os.listdir(str(finished / "Model"))) == names
-    assert checkpoint_bytes(prefix) == before
+    assert sorted(os.listdir(str(tmp_path))) == names
+    assert checkpoint_bytes(folder.prefix(1)) == before
 
 
 def test_a_batch_larger_than_the_set_is_refused(tiny_set, tmp_path):
