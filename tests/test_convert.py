@@ -1,5 +1,7 @@
 """Weights of other systems: in, out, compared, and what is refused."""
 
+import contextlib
+import io
 import json
 import os
 
@@ -19,19 +21,20 @@ PLACES = {"res3": (0,), "res4": (0,)}
 FLAGS = ["--image_size", "48", "--instantiation", "embedded_gaussian"]
 
 
-def thin_file(path, change=None):
-    return video_support.thin_file(path, change=change, places=PLACES)
-
-
 @pytest.fixture(scope="module")
 def converted(shallow, tmp_path_factory):
-    """A file by rule, its tensors, and the checkpoint made of it."""
+    """A file by rule, its tensors, the checkpoint of it, and what was said.
+
+    The file has one tensor more, which no network has.
+    """
     folder = tmp_path_factory.mktemp("converted")
-    tensors = thin_file(folder / "thin.pth")
-    run = str(folder / "run")
-    assert convert.main([str(folder / "thin.pth"), "--train_url", run]
-                        + FLAGS) == 0
-    return str(folder / "thin.pth"), tensors, run
+    path, run = str(folder / "thin.pth"), str(folder / "run")
+    tensors = video_support.thin_file(path, places=PLACES)
+    writers.write_torch(path, dict(tensors, **{
+        "ema.extra": np.ones(3, np.float32)}))
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert convert.main([path, "--train_url", run] + FLAGS) == 0
+    return path, tensors, run, said.getvalue()
 
 
 def test_the_note_has_the_protocol_and_the_places(converted):
@@ -109,41 +112,38 @@ def test_what_a_file_cannot_tell_is_asked_for(converted, tmp_path, capsys):
     assert not os.path.exists(str(tmp_path / "run"))
 
 
-def test_a_missing_tensor_is_named(tmp_path, capsys):
-    path = tmp_path / "less.pth"
-    thin_file(path, lambda tensors: tensors.pop(
-        "backbone.layer2.0.block.conv2.conv.weight"))
-    line = refused(capsys, str(path), "--train_url", str(tmp_path / "run"),
-                   *FLAGS)
+def refused_with(more, converted, tmp_path, capsys):
+    """What is said of the file with other tensors; None: without one."""
+    path = str(tmp_path / "other.pth")
+    writers.write_torch(path, {
+        name: value for name, value in dict(converted[1], **more).items()
+        if value is not None})
+    return refused(capsys, path, "--train_url", str(tmp_path / "run"), *FLAGS)
+
+
+def test_a_missing_tensor_is_named(converted, tmp_path, capsys):
+    line = refused_with({"backbone.layer2.0.block.conv2.conv.weight": None},
+                        converted, tmp_path, capsys)
     assert "no backbone.layer2.0.block.conv2.conv.weight" in line
     assert not os.path.exists(str(tmp_path / "run"))
 
 
-def test_a_tensor_of_another_shape_is_named(tmp_path, capsys):
-    path = tmp_path / "other.pth"
-    thin_file(path, lambda tensors: tensors.update({
-        "backbone.layer4.0.conv3.bn.weight": np.ones(3, np.float32)}))
-    line = refused(capsys, str(path), "--train_url", str(tmp_path / "run"),
-                   *FLAGS)
+def test_a_tensor_of_another_shape_is_named(converted, tmp_path, capsys):
+    line = refused_with({
+        "backbone.layer4.0.conv3.bn.weight": np.ones(3, np.float32)},
+        converted, tmp_path, capsys)
     assert "backbone.layer4.0.conv3.bn.weight is [3]" in line
 
 
-def test_a_tensor_that_is_not_used_is_shown(tmp_path, capsys):
-    path = tmp_path / "more.pth"
-    thin_file(path, lambda tensors: tensors.update({
-        "ema.extra": np.ones(3, np.float32)}))
-    assert convert.main([str(path), "--train_url", str(tmp_path / "run")]
-                        + FLAGS) == 0
-    assert "unused: ema.extra" in capsys.readouterr().out
+def test_a_tensor_that_is_not_used_is_shown(converted):
+    assert "unused: ema.extra" in converted[3]
 
 
 def test_a_tensor_of_the_network_that_is_not_used_is_refused(
-        tmp_path, capsys):
-    path = tmp_path / "bias.pth"
-    thin_file(path, lambda tensors: tensors.update({
-        "backbone.layer2.0.conv9.bias": np.ones(3, np.float32)}))
-    line = refused(capsys, str(path), "--train_url", str(tmp_path / "run"),
-                   *FLAGS)
+        converted, tmp_path, capsys):
+    line = refused_with({
+        "backbone.layer2.0.conv9.bias": np.ones(3, np.float32)},
+        converted, tmp_path, capsys)
     assert "nothing for backbone.layer2.0.conv9.bias" in line
 
 

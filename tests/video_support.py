@@ -93,7 +93,7 @@ def answer(name, layers=None):
 
 
 def thin_file(path, case=peer_mmaction2.CASES["tsm_embedded_gaussian"],
-              change=None, places=None):
+              places=None):
     """A .pth of mmaction2 with weights by rule; returns its tensors."""
     network, form, frames, size = case
     config = convert.settings(
@@ -107,8 +107,6 @@ def thin_file(path, case=peer_mmaction2.CASES["tsm_embedded_gaussian"],
             "mmaction2", network, traits, {
                 name: np.zeros(shape, np.float32) for name, shape in
                 checkpoints.shapes(config).items()}).items()}
-    if change:
-        change(tensors)
     writers.write_torch(str(path), tensors)
     return tensors
 
