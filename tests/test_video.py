@@ -11,6 +11,7 @@ import video_support
 from support import graph_session, set_values
 from video_support import VECTORS, by_name, thin
 
+from nonlocal_tf.architecture import DEPTHS
 from nonlocal_tf.protocols import PROTOCOLS, trunk
 from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need
@@ -186,9 +187,14 @@ def test_full_width_has_the_published_number_of_parameters(count, settings):
     {"network": "i3d", "resnet_size": 101, "frozen_norm": True, "frames": 32,
      "frame_interval": 4},
     {"network": "tsm", "instantiation": "concatenation", "block": "pre_norm"},
-    {"network": "c2d", "non_local": "10", "block_norm": "affine"}])
-def test_the_tables_count_the_parameters_of_the_network(settings):
-    config = TrainConfig(base_width=4, classes=7, **settings)
+    {"network": "c2d", "block_norm": "affine"}])
+def test_the_tables_count_the_parameters_of_the_network(
+        settings, monkeypatch):
+    """With the first two bottlenecks of a stage, which the others repeat."""
+    for layers in (50, 101):
+        monkeypatch.setitem(DEPTHS, layers, (1, 2, 2, 2))
+    config = TrainConfig(base_width=4, classes=7, non_local="res3:0;res4:1",
+                         **settings)
     with tf.Graph().as_default():
         assert make_network(config).parameters() == need.parameters(config)
 
