@@ -1,5 +1,8 @@
 """Lists of videos to batches: the same whatever the threads, none dropped."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from video_sets import write_set
@@ -83,14 +86,15 @@ def test_mirrored_clips_only_where_asked(lists, whole):
 
 
 @pytest.fixture
-def spoilt(tmp_path):
-    """Lists, and a function that spoils videos."""
-    lists = write_set(tmp_path)
+def spoilt(lists, tmp_path):
+    """Lists of a copy, and a function that spoils videos there."""
+    folder = tmp_path / "copy"
+    shutil.copytree(os.path.dirname(lists[0]), str(folder))
 
     def spoil(*names):
         for name in names:
-            (tmp_path / (name + ".avi")).write_text("no video")
-    return lists, spoil
+            (folder / (name + ".avi")).write_text("no video")
+    return [str(folder / os.path.basename(path)) for path in lists], spoil
 
 
 def test_an_unreadable_video_is_replaced_by_the_next(spoilt):
