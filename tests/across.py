@@ -35,7 +35,8 @@ LAYOUTS = {"image": 16, "flat": 0}
 def write(train_url, data_url):
     train(TrainConfig(
         data_url=data_url, train_url=train_url, epoch=2, batch_size=8,
-        image_size=33, learning_rate=1e-4, max_steps=6))
+        image_size=33, resnet_size=14, non_local="res3:0;res4:0",
+        learning_rate=1e-4, max_steps=6))
     for kind, size in sorted(LAYOUTS.items()):
         freeze(parse_flags([
             "--train_url", train_url, "--input_layout", kind, "--batchsize",

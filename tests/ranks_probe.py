@@ -39,8 +39,6 @@ def signalled(*arguments):
     return test(*arguments)
 
 
-if os.environ.get("PROBE_KILLED"):      # as the first test begins
-    loop.evaluate = lambda *_: os._exit(9)
 if os.environ.get("PROBE_SIGNALLED"):
     loop.evaluate = signalled
 code = 1

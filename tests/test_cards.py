@@ -107,16 +107,6 @@ def test_a_run_in_pieces_equals_an_unbroken_one(kind, both, tiny_set):
             np.testing.assert_array_equal(broken[name], value, name)
 
 
-def test_a_restart_with_the_test_of_an_epoch_due(kind, tiny_set, tmp_path):
-    flags = ["--data_url", tiny_set, "--train_url", "out", "--Epoch", "2",
-             "--checkpoint_seconds", "1e-9"]
-    run_both(kind, tmp_path, *flags, PROBE_KILLED="1", code=9)
-    assert (tmp_path / "out" / "Model" / "model.ckpt-4.index").exists()
-    _, said = run_both(kind, tmp_path, *flags)
-    assert said[0].count("Epoch: ") == 2
-    assert len(records(tmp_path / "out", "epoch")) == 2
-
-
 def test_a_rank_0_that_cannot_start_does_not_leave_others_waiting(
         kind, both, tiny_set):
     """Rank 1 ends by the same exchange, long before HCCL's limit."""
@@ -211,16 +201,20 @@ def test_two_ranks_do_what_one_process_does_with_both_batches(kind, tmp_path):
     assert steps[0] == pytest.approx(steps[1], rel=1e-4)
 
 
-def test_a_signal_in_a_test_stops_both_with_the_test_due(
+def test_a_signal_in_a_test_stops_both_and_a_restart_does_it(
         kind, tiny_set, tmp_path):
+    flags = ["--data_url", tiny_set, "--train_url", "out", "--Epoch", "2"]
     processes = [
-        start(tmp_path, rank, dict(own, PROBE_SIGNALLED="1" * rank), more + [
-            "--data_url", tiny_set, "--train_url", "out", "--Epoch", "2"])
+        start(tmp_path, rank, dict(own, PROBE_SIGNALLED="1" * rank),
+              more + flags)
         for rank, (more, own) in enumerate(places(kind, tmp_path))]
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], said
     assert "Epoch: " not in said[0]
     assert (tmp_path / "out" / "Model" / "model.ckpt-4.index").exists()
+    _, said = run_both(kind, tmp_path, *flags)
+    assert said[0].count("Epoch: ") == 2
+    assert len(records(tmp_path / "out", "epoch")) == 2
 
 
 def test_a_signal_to_one_rank_stops_both_after_the_same_step(

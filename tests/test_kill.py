@@ -40,9 +40,9 @@ def videos(folder):
     lists = video_sets.write_set(folder, train=80, test=9)
     kills = KILLS // 4
     return ["--network", "tsm", "--data_url", lists[0], "--test_url", lists[1],
-            "--image_size", "32", "--base_width", "4", "--non_local", "1",
-            "--batchsize", "8", "--micro_batch", "4", "--Epoch",
-            str(6 * kills)], (kills, 6 * kills * 10)
+            "--image_size", "32", "--resnet_size", "14", "--base_width", "4",
+            "--non_local", "1", "--batchsize", "8", "--micro_batch", "4",
+            "--Epoch", str(12 * kills)], (kills, 12 * kills * 10)
 
 
 def kill_somewhere(process, moments):
@@ -103,7 +103,8 @@ def test_the_full_width_in_pieces_equals_an_unbroken_run(tmp_path):
             subprocess.run(
                 [sys.executable, "train_gpu.py", "--data_url", str(data),
                  "--train_url", str(tmp_path / name), "--image_size", "56",
-                 "--batchsize", "16", "--max_steps", str(steps)],
+                 "--resnet_size", "14", "--non_local", "1", "--batchsize", "16",
+                 "--max_steps", str(steps)],
                 cwd=ROOT, check=True)
     last = os.path.join("Model", "model.ckpt-10")
     assert checkpoint_bytes(str(tmp_path / "pieces" / last)) == (

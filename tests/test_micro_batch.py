@@ -152,6 +152,7 @@ def test_a_run_in_parts_killed_and_gone_on_ends_as_an_unbroken_one(
     assert not any("kept_" in name for name in expected)
 
 
+@pytest.mark.slow
 def test_other_parts_and_rate_are_said_and_every_image_counts_once(
         cut, tiny_set):
     _, text = run_thin(tiny_set, cut, micro_batch="2", epoch=1,

@@ -143,6 +143,7 @@ def test_crashes_while_saving_lose_nothing(small, monkeypatch):
     assert session.run(step.read_value()) == 1
 
 
+@pytest.mark.slow
 def test_the_end_by_max_steps_is_reported_after_a_crash(
         tiny_set, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:

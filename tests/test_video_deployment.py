@@ -1,8 +1,8 @@
 """docs/video-deployment.md, line by line: from a list of videos to top-5.
 
 Preflight stands in for atc, the rehearsals for Ascend's tools; all get their
-lines. A shorter training stands in for `make demo-video`, on its digits and,
-where they are there, on real clips.
+lines. A short training of a shallow network stands in for `make demo-video`,
+on its digits and, where they are there, on real clips.
 """
 
 import csv
@@ -31,8 +31,8 @@ PAGE = os.path.join(ROOT, "docs", "video-deployment.md")
 CLIPS = os.path.join(os.path.dirname(ROOT), "shared", "data", "video")
 TRAIN = (
     "python train_gpu.py --network tsm --block pre_norm_cosine --train_url "
-    "demo/output_video --image_size 56 --base_width 8 --optimizer adam "
-    "--learning_rate 2e-3 ")
+    "demo/output_video --image_size 56 --resnet_size 14 --non_local 1 "
+    "--base_width 8 --optimizer adam --learning_rate 2e-3 ")
 SETS = {
     "moving_digits": "--dataset moving_digits --data_url demo/moving_digits "
     "--Epoch 2 --batchsize 32",
