@@ -1,15 +1,15 @@
 # make demo    from nothing to a trained network, on digits without a download;
 #              in a hurry: make demo EPOCHS=2
 # make demo-video   the same of clips: digits that move in eight directions;
-#              in a hurry: make demo-video EPOCHS=7
+#              in a hurry: make demo-video VIDEO_EPOCHS=7
 # make test    the fast tests, in the same environment
 # make rehearse-modelarts   a job from bucket to bucket, off the cloud
 # make lint, make clean
 # Another interpreter: make demo PYTHON=python3.11
 
 PYTHON ?= python3
-demo: EPOCHS ?= 5
-demo-video: EPOCHS ?= 12
+EPOCHS ?= 5
+VIDEO_EPOCHS ?= 12
 override VENV := .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip install -qq --disable-pip-version-check
@@ -41,7 +41,7 @@ demo-video: $(VENV)/.installed-video
 	$(RUN) train_gpu.py --network tsm --block pre_norm_cosine \
 	    --dataset moving_digits --data_url demo/moving_digits \
 	    --train_url demo/output_video --image_size 56 --base_width 8 \
-	    --Epoch $(EPOCHS) --batchsize 32 --optimizer adam --learning_rate 2e-3 \
+	    --Epoch $(VIDEO_EPOCHS) --batchsize 32 --optimizer adam --learning_rate 2e-3 \
 	    --lr_schedule cosine
 	echo
 	$(RUN) -m nonlocal_tf.classify demo/moving_digits/test/up_left/005.avi \

@@ -1,6 +1,7 @@
 """One TensorFlow's part of test_across_versions.py, in its own process.
 
-    across.py write TRAIN_URL DATA_URL    trains some steps, with a checkpoint,
+    across.py write TRAIN_URL DATA_URL FLAG...
+                                          trains some steps, with a checkpoint,
                                           and freezes it in both layouts
     across.py read OUT.npz TRAIN_URL ...  the logits of each one's network, and
                                           of its two frozen files
@@ -23,6 +24,9 @@ from nonlocal_tf.export.freeze import freeze, parse_flags  # noqa: E402
 from nonlocal_tf.platforms import gpu  # noqa: E402
 from nonlocal_tf.training.checkpoint import CheckpointFolder  # noqa: E402
 from nonlocal_tf.training.config import TrainConfig  # noqa: E402
+from nonlocal_tf.training.flags import (  # noqa: E402
+    parse_flags as flags_of_training,
+)
 from nonlocal_tf.training.graph import TrainGraph  # noqa: E402
 from nonlocal_tf.training.loop import train  # noqa: E402
 
@@ -32,11 +36,11 @@ tf1 = tf.compat.v1
 LAYOUTS = {"image": 16, "flat": 0}
 
 
-def write(train_url, data_url):
-    train(TrainConfig(
-        data_url=data_url, train_url=train_url, epoch=2, batch_size=8,
-        image_size=33, resnet_size=14, non_local="res3:0;res4:0",
-        learning_rate=1e-4, max_steps=6))
+def write(train_url, data_url, *flags):
+    train(flags_of_training(list(flags) + [
+        "--data_url", data_url, "--train_url", train_url, "--Epoch", "2",
+        "--batchsize", "8", "--image_size", "33", "--learning_rate", "1e-4"],
+        "across.py", ""))
     for kind, size in sorted(LAYOUTS.items()):
         freeze(parse_flags([
             "--train_url", train_url, "--input_layout", kind, "--batchsize",
@@ -61,9 +65,11 @@ def logits(train_url, images):
 def frozen_logits(path, kind, images):
     """By the frozen file, whose classes must be those of its logits."""
     graph_def = graphdef.read(path)
-    (scores, classes), = predict.predict(
-        graph_def, [{"input:0": interface.digits(images, 33, kind)}],
-        [predict.logits_name(graph_def, "output"), "output"])
+    with tf.Graph().as_default(), tf1.Session() as session:     # a user's
+        tf.import_graph_def(graph_def, name="")
+        scores, classes = session.run(
+            [predict.logits_name(graph_def, "output") + ":0", "output:0"],
+            {"input:0": interface.digits(images, 33, kind)})
     assert classes.dtype == np.int32
     assert classes.tolist() == scores.argmax(1).tolist()
     return scores

@@ -48,7 +48,10 @@ def pytest_collectstart():
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_sessions(request):
-    """Fast tests without Grappler, slow ones and other processes with it."""
+    """Fast tests without Grappler, slow ones and other processes with it.
+
+    But for exported files, which no process rewrites: `predict.cpu_session`.
+    """
     from tensorflow.compat.v1 import ConfigProto, Session
     begin = Session.__init__
 

@@ -28,13 +28,20 @@ def across(python, *arguments):
 
 @pytest.mark.skipif(
     len(PYTHONS) < 2, reason="NONLOCAL_TF_PYTHONS names no two interpreters")
-def test_every_version_reads_every_file(tiny_set, tmp_path):
+@pytest.mark.parametrize("flags, writers, readers, bound", [
+    (["--resnet_size", "14", "--non_local", "res3:0;res4:0", "--max_steps",
+      "6"], PYTHONS, PYTHONS, 3e-5),
+    # The ten blocks: trained and frozen by the older, read by the newest.
+    (["--base_width", "16", "--max_steps", "2"], PYTHONS[1:], PYTHONS[:1],
+     1e-4)], ids=["all", "ten_blocks"])
+def test_every_version_reads_every_file(
+        flags, writers, readers, bound, tiny_set, tmp_path):
     folders = []
-    for number, python in enumerate(PYTHONS):
+    for number, python in enumerate(writers):
         folders.append(tmp_path / "written_by_{}".format(number))
-        across(python, "write", folders[-1], tiny_set)
+        across(python, "write", folders[-1], tiny_set, *flags)
     read = []
-    for number, python in enumerate(PYTHONS):
+    for number, python in enumerate(readers):
         path = tmp_path / "{}.npz".format(number)
         across(python, "read", path, *folders)
         with np.load(str(path)) as arrays:
@@ -42,10 +49,11 @@ def test_every_version_reads_every_file(tiny_set, tmp_path):
                          for index in range(len(folders))])
     read = np.array(read)           # [reader, writer, file, image, class]
     assert read.std(axis=3).min() > 1e-4        # logits tell images apart
-    for writer in range(len(PYTHONS)):
-        expected = read[writer, writer, 0]          # the live network's own
+    for writer, python in enumerate(writers):
+        # The live network's own, of the writer where it reads as well.
+        expected = read[writer if python in readers else 0, writer, 0]
         difference = np.abs(read[:, writer] - expected).max(axis=(2, 3))
         print("written by {}: largest logit {:.3g}; largest difference, "
               "reader by network, flat and image file:\n{}".format(
-                  PYTHONS[writer], np.abs(expected).max(), difference))
-        assert difference.max() <= 5e-5
+                  python, np.abs(expected).max(), difference))
+        assert difference.max() <= bound

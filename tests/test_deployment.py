@@ -76,7 +76,7 @@ def test_the_page_trains_what_make_demo_trains():
     with open(os.path.join(ROOT, "Makefile")) as file:
         makefile = file.read()
     recipe = makefile.split("$(RUN) train_gpu.py ")[1].replace(
-        "$(EPOCHS)", re.search(r"EPOCHS \?= (\d+)", makefile).group(1))
+        "$(EPOCHS)", re.search(r"\nEPOCHS \?= (\d+)", makefile).group(1))
     line = shell_lines(PAGE)[0]
     assert line.startswith("python train_gpu.py ")
     assert flags_of(line[len("python train_gpu.py "):]) == flags_of(

@@ -38,7 +38,7 @@ def videos(folder):
     """The same, with dropout, SGD's momentum and parts of a batch."""
     pytest.importorskip("cv2")
     lists = video_sets.write_set(folder, train=80, test=9)
-    kills = KILLS // 4
+    kills = max(2, KILLS // 4)
     return ["--network", "tsm", "--data_url", lists[0], "--test_url", lists[1],
             "--image_size", "32", "--resnet_size", "14", "--base_width", "4",
             "--non_local", "1", "--batchsize", "8", "--micro_batch", "4",

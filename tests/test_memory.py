@@ -21,13 +21,15 @@ def figures(folder, data, *flags):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [
-    ["--image_size", "56", "--batchsize", "64"],
+    ["--image_size", "56", "--batchsize", "64", "--micro_batch", "64"],
     ["--image_size", "112", "--batchsize", "32", "--micro_batch", "16"],
-    ["--image_size", "224", "--batchsize", "6", "--inner_ratio", "1"],
-    ["--image_size", "112", "--batchsize", "16", "--resnet_size", "101",
-     "--instantiation", "concatenation", "--non_local", "5"],
-    ["--image_size", "224", "--batchsize", "6", "--base_width", "8",
-     "--non_local", "res2:2", "--affinity_mb", "0"]],
+    ["--image_size", "224", "--batchsize", "6", "--micro_batch", "6",
+     "--inner_ratio", "1"],
+    ["--image_size", "112", "--batchsize", "16", "--micro_batch", "16",
+     "--resnet_size", "101", "--instantiation", "concatenation",
+     "--non_local", "5"],
+    ["--image_size", "224", "--batchsize", "6", "--micro_batch", "6",
+     "--base_width", "8", "--non_local", "res2:2", "--affinity_mb", "0"]],
     ids=lambda flags: "-".join(flags[1::2]))
 def test_memory_is_estimated_within_a_fifth(tiny_set, tmp_path, flags):
     estimated, taken = figures(tmp_path, tiny_set, *flags)

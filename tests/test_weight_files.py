@@ -465,7 +465,7 @@ def survives(folder, count):
 
 
 @pytest.mark.parametrize("count", [
-    60, pytest.param(2000, marks=pytest.mark.slow)])
+    150, pytest.param(2000, marks=pytest.mark.slow)])
 def test_damage_and_bombs_are_one_line(count, tmp_path):
     code = "import test_weight_files as test; test.survives({!r}, {})"
     done = subprocess.run(
