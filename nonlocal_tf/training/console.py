@@ -7,8 +7,7 @@ import time
 import traceback
 
 _OUTPUTS = (1, 2)                       # file descriptors
-_LINGER_SECONDS = 1.0                   # of a last line on its way
-_END_SECONDS = 5.0                      # of all lines, on a busy machine
+_SECONDS = 5.0          # of lines on their way: busy machines start tee late
 
 
 class Log:
@@ -49,7 +48,7 @@ class Log:
             os.close(kept)
         for process in self._tees:
             try:
-                process.wait(timeout=_END_SECONDS)
+                process.wait(timeout=_SECONDS)
             except subprocess.TimeoutExpired:
                 process.terminate()             # a child holds the pipe
                 process.wait()
@@ -60,7 +59,7 @@ class Log:
     def text(self, expected=""):
         """What was written so far; waits a moment for `expected`."""
         self._flush()
-        end = time.monotonic() + _LINGER_SECONDS
+        end = time.monotonic() + _SECONDS
         while True:
             with open(self.path, encoding="utf-8", errors="replace") as file:
                 text = file.read()
