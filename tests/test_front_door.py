@@ -54,6 +54,20 @@ def test_help_of_each_is_quick():
     assert done.stdout.count("usage: ") == len(front_door.COMMANDS)
 
 
+def test_a_file_that_is_not_there_is_said_before_tensorflow_comes():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys\n"
+         "from nonlocal_tf import __main__ as front_door\n"
+         "for line in sys.argv[1:]:\n"
+         "    assert front_door.main(line.split()) == 2, line\n"
+         "    assert 'tensorflow' not in sys.modules, line",
+         "preflight no.pb", "msame --model no.pb --output no",
+         "ais_bench --model no.pb --output no"],
+        cwd=ROOT, stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("'no.pb': No such file") == 3
+
+
 def test_a_misspelt_command_is_one_line(capsys):
     assert front_door.main(["clasify", "x.mp4"]) == 2
     error = capsys.readouterr().err

@@ -2,32 +2,21 @@
 
 import functools
 import operator
-import os
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import frozen_file
 
 tf1 = tf.compat.v1
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _PERHAPS = " (an .onnx, a SavedModel, a .meta, a part of a checkpoint?)"
-LIMIT = 2 ** 31 - 1             # bytes; protobuf's own limit
 _COUNTS = ("num_split", "num", "num_partitions", "top_paths", "N")
 _MOST_RESULTS = 2 ** 16         # of one operation
 _MOST_ELEMENTS = 2 ** 26        # of one value, repeated
-_OTHERS = (                     # first bytes of what people take for a .pb
-    (b"node {", "text; ATC wants the binary form"),
-    (b"node:", "text; ATC wants the binary form"),
-    (b"\x89HDF", "an HDF5 file of Keras"),
-    (b"PK\x03\x04", "a zip or .keras file"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"IMOD", "an .om, which ATC has already made"),
-    (b"\x93NUMPY", "an array of NumPy"),
-)
 
 
 def read(path):
@@ -36,52 +25,23 @@ def read(path):
     Raises:
       UserError: there is no such file, or it is something else.
     """
-    try:
-        if os.path.exists(path) and not os.path.isfile(path) and not (
-                os.path.isdir(path)):
-            raise _unusable(path, "a device or a pipe")
-        size = os.path.getsize(path)
-        if size > LIMIT:
-            raise _unusable(path, "{:,} bytes".format(size),
-                            "A GraphDef has at most {:,}.".format(LIMIT))
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise UserError(
-            "A frozen graph must be a file that can be read; {!r}: {}. {}"
-            .format(path, "it is a SavedModel; freeze one of its signatures"
-                    if os.path.isfile(os.path.join(path, "saved_model.pb"))
-                    else storage.gist(error), _MAKE))
-    return parse(data, path)
+    return parse(frozen_file.read(path), path)
 
 
 def parse(data, path):
     """A GraphDef from its bytes; `path` is for the error."""
-    if not data:
-        raise _unusable(path, "empty")
-    for start, kind in _OTHERS:
-        if data.lstrip().startswith(start):
-            raise _unusable(path, kind)
     graph_def = tf1.GraphDef()
     try:
         graph_def.ParseFromString(data)
     except Exception as error:      # DecodeError's home differs by protobuf
         if type(error).__name__ != "DecodeError":
             raise
-        raise _unusable(path, "cut short, or something else" + _PERHAPS)
+        raise frozen_file.unusable(
+            path, "cut short, or something else" + _PERHAPS)
     if not graph_def.node or not all(
             node.name and node.op for node in graph_def.node):
-        raise _unusable(path, "something else" + _PERHAPS)
+        raise frozen_file.unusable(path, "something else" + _PERHAPS)
     return graph_def
-
-
-_MAKE = ("freeze_pb.py makes one of a checkpoint of train_gpu.py; "
-         "convert_variables_to_constants of TensorFlow of any other graph.")
-
-
-def _unusable(path, what, then=_MAKE):
-    return UserError("A frozen graph must be a binary GraphDef; {!r} is {}. "
-                     "{}".format(path, what, then))
 
 
 def load(graph_def, path):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.export import interface
+from nonlocal_tf.export import frozen_file, interface
 from nonlocal_tf.export.preflight import atc
 
 
@@ -66,16 +66,17 @@ def open_model(flags):
     Raises:
       UserError: it cannot be read, or a size or an output is not known.
     """
+    if flags.model.endswith(".om"):
+        raise UserError("The rehearsal runs the .pb that atc was given; got "
+                        "{!r}.".format(flags.model))
+    check_manifest(flags.model, flags.input or "")
+    data = frozen_file.read(flags.model)
     import tensorflow as tf
 
     from nonlocal_tf.export import graphdef
     from nonlocal_tf.export.preflight import trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
-    if flags.model.endswith(".om"):
-        raise UserError("The rehearsal runs the .pb that atc was given; got "
-                        "{!r}.".format(flags.model))
-    check_manifest(flags.model, flags.input or "")
-    graph_def = trim.trim(graphdef.read(flags.model), atc.Request(
+    graph_def = trim.trim(graphdef.parse(data, flags.model), atc.Request(
         out_nodes=flags.out_nodes))
     outputs = _output_names(graph_def, flags)
     return Model(flags.model, graph_def, inputs_of(

@@ -17,6 +17,7 @@ import textwrap
 
 from nonlocal_tf import command
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.export import frozen_file
 from nonlocal_tf.export.preflight import atc
 
 CLEAN, REJECTED = 0, 1
@@ -62,13 +63,14 @@ def parse(arguments):
 
 
 def _examine(flags):
-    import tensorflow as tf  # --help answers without it
+    path = flags.pb or flags.model
+    data = frozen_file.read(path)
+    import tensorflow as tf  # --help and a wrong file are answered without it
 
     from nonlocal_tf.export import graphdef, rehearsal
     from nonlocal_tf.export.preflight import affinity, checks, ranges, trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
-    path = flags.pb or flags.model
-    graph_def = graphdef.read(path)
+    graph_def = graphdef.parse(data, path)
     if flags.write:
         graph_def = trim.write(graph_def, path, flags.write, flags.request)
         path = flags.write
