@@ -20,14 +20,6 @@ os.environ["XDG_CACHE_HOME"] = os.path.join(
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def pytest_configure(config):
-    """pytest-xdist: files as they come, not those of many tests first.
-
-    Those of few tests and many seconds would come last, one core idle.
-    """
-    config.option.loadscopereorder = False
-
-
 def pytest_collectstart():
     """Imports TensorFlow, whose lines before its log begins heed no level.
 
@@ -44,6 +36,7 @@ def pytest_collectstart():
         os.dup2(stderr, 2)
         os.close(stderr)
     gc.freeze()                 # a look at all of it took a tenth of a second
+    gc.set_threshold(100000)    # graphs make cycles all the time: 5 % of a run
 
 
 @pytest.fixture(scope="session", autouse=True)

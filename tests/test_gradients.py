@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session, tf1, thin_config
+from support import SGD, graph_session, tf1, thin_config
 
 from nonlocal_tf.layers import conv2d
 from nonlocal_tf.platforms.gpu import Platform
@@ -45,7 +45,7 @@ def test_of_a_1x1_convolution_equal_numpy(stride):
 @pytest.mark.parametrize("plain", [False, True])
 def test_of_a_strided_1x1_filter_are_never_by_onednn(shallow, plain):
     """Where it would write beyond its memory: oneDNN's issue 6035."""
-    config = thin_config("", "x", plain=plain)
+    config = thin_config("", "x", plain=plain, non_local="0", **SGD)
     with tf.Graph().as_default() as graph:
         TrainGraph(config, 10, Platform(config))
     strided = {op.name for op in graph.get_operations()

@@ -55,6 +55,32 @@ def job(bucket, tiny_set, tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """For `half`: a folder, and objects by name."""
+    return tmp_path_factory.mktemp("shelf") / "here", {}
+
+
+@pytest.fixture
+def half(job, bucket, shelf, tmp_path):
+    """As `job(cache, max_steps=8)`, which the first test alone runs."""
+    folder, objects = shelf
+
+    def put_back(cache="cache"):
+        here = mirror.copy_folder(
+            str(tmp_path / cache), "train_url", bucket.url + "/run")
+        if objects:
+            shutil.copytree(str(folder), here)
+            for name, content in objects.items():
+                bucket.put("run/" + name, content)
+        else:
+            assert job(cache, max_steps=8) == 0
+            shutil.copytree(here, str(folder))
+            objects.update((name, bucket.get("run/" + name))
+                           for name in results(bucket))
+    return put_back
+
+
 def results(bucket):
     return sorted(key[4:] for key in bucket.keys() if key.startswith("run/"))
 
@@ -95,9 +121,9 @@ def test_everything_is_in_the_bucket_as_it_is_here(job, bucket, tmp_path):
 
 
 def test_another_machine_goes_on_as_if_nothing_had_been(
-        job, bucket, unbroken, tmp_path):
+        job, half, bucket, unbroken, tmp_path):
     """Bit for bit the unbroken run's variables."""
-    assert job("first", max_steps=8) == 0
+    half("first")
     shutil.rmtree(str(tmp_path / "first"))
     assert job("second") == 0
     here = os.path.join(str(local_results(tmp_path, "second")), "Model")
@@ -107,8 +133,9 @@ def test_another_machine_goes_on_as_if_nothing_had_been(
     assert len(logs(bucket)) == 2
 
 
-def test_a_checkpoint_that_both_ends_have_is_not_copied_again(job, bucket):
-    assert job("first", max_steps=8) == 0
+def test_a_checkpoint_that_both_ends_have_is_not_copied_again(
+        job, half, bucket):
+    half("first")
     data = "model.ckpt-8.data"
     before = sum(data in path for path in bucket.requests("PUT"))
     assert job("second") == 0
@@ -132,10 +159,10 @@ def test_a_push_that_fails_is_made_up_for_by_the_next(
 
 
 def test_a_job_whose_results_cannot_go_up_does_not_end_well(
-        job, bucket, tmp_path, monkeypatch, capfd):
+        job, half, bucket, tmp_path, monkeypatch, capfd):
     """No checkpoint counts that is not whole, and the earlier one stays."""
+    half()
     monkeypatch.setattr(client, "RETRIES", 1)
-    assert job(max_steps=8) == 0
     capfd.readouterr()
     bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt-16.data",
                  times=10 ** 6)
@@ -147,18 +174,18 @@ def test_a_job_whose_results_cannot_go_up_does_not_end_well(
 
 
 def test_what_was_pushed_and_removed_is_not_wanted_any_more(
-        job, bucket, server, capfd):
-    assert job() == 0
+        job, half, bucket, server, capfd):
+    half()
     for name in results(bucket):
         server.request("DELETE", "/{}/run/{}".format(bucket.name, name))
     capfd.readouterr()
-    assert job() == 0
+    assert job(max_steps=1) == 0
     said = capfd.readouterr().out
     assert "starting anew" in said and "Epoch: 1" in said
 
 
-def test_resume_false_refuses_a_bucket_with_checkpoints(job, capfd):
-    assert job(max_steps=1) == 0
+def test_resume_false_refuses_a_bucket_with_checkpoints(job, half, capfd):
+    half()
     capfd.readouterr()
     assert job("second", resume=False) == 2
     one_line(capfd, "--resume=false needs a --train_url without checkpoints")
@@ -238,9 +265,9 @@ def test_a_full_cache_is_one_line(job, bucket, tmp_path, capfd):
 
 
 def test_a_start_that_could_not_fetch_changes_no_results(
-        job, bucket, monkeypatch):
+        job, half, bucket, monkeypatch):
     """This machine's disk has an older state than the bucket."""
-    assert job("A", max_steps=8) == 0
+    half("A")
     assert job("B") == 0
     before = {name: bucket.get("run/" + name) for name in results(bucket)}
     monkeypatch.setattr(client, "RETRIES", 1)
@@ -255,8 +282,9 @@ def test_a_start_that_could_not_fetch_changes_no_results(
     assert bucket.get("run/metrics.jsonl").count(b'"kind": "epoch"') == 3
 
 
-def test_a_fetch_that_was_cut_off_costs_no_history(job, bucket, monkeypatch):
-    assert job("A", max_steps=8) == 0
+def test_a_fetch_that_was_cut_off_costs_no_history(
+        job, half, bucket, monkeypatch):
+    half("A")
 
     def end(*_):
         raise KeyboardInterrupt
@@ -281,12 +309,13 @@ def test_checkpoints_that_were_never_pushed_are_wanted(
     assert "Going on from" in capfd.readouterr().out
 
 
-def test_a_fetch_that_was_killed_leaves_nothing_to_push(job, bucket, tmp_path):
-    assert job(max_steps=1) == 0
+def test_a_fetch_that_was_killed_leaves_nothing_to_push(
+        job, half, bucket, tmp_path):
+    half()
     partial = local_results(tmp_path) / ".fetch-x"
     partial.mkdir()
     (partial / "model.ckpt-9.index").write_text("x")
-    assert job(max_steps=2) == 0
+    assert job(max_steps=10) == 0
     assert not [name for name in results(bucket) if "ckpt-9" in name]
 
 
@@ -306,8 +335,8 @@ def test_a_sigterm_in_the_last_push_waits_for_it(job, bucket, monkeypatch):
 
 
 def test_a_second_job_with_the_same_results_touches_nothing(
-        job, bucket, tmp_path, capfd):
-    assert job(max_steps=1) == 0
+        job, half, bucket, tmp_path, capfd):
+    half()
     before = bucket.keys()
     with open(str(local_results(tmp_path) / ".lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -349,9 +378,9 @@ def test_a_crash_leaves_its_traceback_in_the_bucket(job, bucket, monkeypatch):
 
 
 def test_what_a_killed_job_left_here_can_be_pushed(
-        job, bucket, tmp_path, server):
+        half, bucket, tmp_path, server):
     """As boot_modelarts.py does when the trainer is gone."""
-    assert job(max_steps=8) == 0
+    half()
     server.request("DELETE", "/{}/run/Model/model.ckpt-8.index".format(
         bucket.name))
     assert push(["--data_url", bucket.url + "/data", "--train_url",
@@ -361,8 +390,11 @@ def test_what_a_killed_job_left_here_can_be_pushed(
 
 
 def test_the_page_s_check_of_an_account_runs(bucket):
+    """With 11 objects for 1,001, of which test_obs.py has a listing."""
     code, = blocks(os.path.join(ROOT, "docs", "modelarts.md"), "python")
-    exec(code.replace("obs://your-bucket", bucket.url), {})
+    assert code.count("1001") == 2
+    exec(code.replace("obs://your-bucket", bucket.url).replace(
+        "1001", "11"), {})
     assert bucket.keys() == []
     assert len([path for path in bucket.requests("PUT")
                 if "partNumber" in path]) == 3

@@ -173,6 +173,7 @@ def test_classes_without_train_are_no_place_for_a_download(tmp_path):
         datasets.load("mnist", put(tmp_path, {"cat/a.png": square(3)}))
 
 
+@pytest.mark.slow
 def test_a_set_is_trained_and_frozen(shallow, tmp_path, capsys):
     names = ("cat", "dog", "eel")
     data = put(tmp_path / "data", {

@@ -283,14 +283,15 @@ def test_a_reader_that_is_gone_does_not_end_the_run(anew):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_set, tmp_path):
     with pytest.raises(UserError, match="Lower --learning_rate") as error:
-        run_thin(tiny_set, tmp_path, learning_rate=1e38, **SGD)
+        run_thin(tiny_set, tmp_path, learning_rate=1e38, non_local="0", **SGD)
     assert "\n" not in str(error.value)
     assert not glob.glob(str(tmp_path / "Model" / "*.index"))
 
 
 def test_weights_that_are_not_finite_are_not_saved(tiny_set, tmp_path):
     with pytest.raises(UserError, match="weights must be finite"):
-        run_thin(tiny_set, tmp_path, learning_rate=3e38, max_steps=1, **SGD)
+        run_thin(tiny_set, tmp_path, learning_rate=3e38, max_steps=1,
+                 non_local="0", **SGD)
     assert not glob.glob(str(tmp_path / "Model" / "*.index"))
 
 

@@ -134,6 +134,7 @@ def test_init_takes_all_but_classifier_and_blocks_that_are_new(
     assert "First weights" not in output and result.step == 2
 
 
+@pytest.mark.slow
 def test_init_of_another_network_is_refused(lists, finished, tmp_path):
     with pytest.raises(
             UserError, match="tensors differ: .*--base_width 2"):
