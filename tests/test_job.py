@@ -75,9 +75,10 @@ def half(job, bucket, shelf, tmp_path):
                 bucket.put("run/" + name, content)
         else:
             assert job(cache, max_steps=8) == 0
+            found = {name: bucket.get("run/" + name)
+                     for name in results(bucket)}
             shutil.copytree(here, str(folder))
-            objects.update((name, bucket.get("run/" + name))
-                           for name in results(bucket))
+            objects.update(found)
     return put_back
 
 
@@ -390,7 +391,7 @@ def test_what_a_killed_job_left_here_can_be_pushed(
 
 
 def test_the_page_s_check_of_an_account_runs(bucket):
-    """With 11 objects for 1,001, of which test_obs.py has a listing."""
+    """With 11 objects; test_obs.py lists more than 1,000."""
     code, = blocks(os.path.join(ROOT, "docs", "modelarts.md"), "python")
     assert code.count("1001") == 2
     exec(code.replace("obs://your-bucket", bucket.url).replace(

@@ -128,13 +128,14 @@ def test_the_convention_reads_accuracy_and_loss_of_a_gpu_log(full):
 def test_bad_arguments_remove_nothing(
         copy, script, arguments, variables, words):
     output = copy / "scripts" / "output" / "0"
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "train_0.log").touch()
-    before = sorted(os.listdir(str(output)))
+    (output / "ckpt").mkdir(parents=True, exist_ok=True)
+    for path in (output / "ckpt" / "config.json", output / "train_0.log"):
+        path.write_text("earlier")
     done = bash(str(copy / "scripts" / script), *arguments, **variables)
     assert done.returncode == 1
     assert words in done.stdout + done.stderr
-    assert sorted(os.listdir(str(output))) == before
+    for path in (output / "ckpt" / "config.json", output / "train_0.log"):
+        assert path.read_text() == "earlier"
 
 
 def test_a_failed_training_fails_the_script(copy):

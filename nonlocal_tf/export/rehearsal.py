@@ -71,7 +71,7 @@ def open_model(flags):
                         "{!r}.".format(flags.model))
     check_manifest(flags.model, flags.input or "")
     data = frozen_file.read(flags.model)
-    import tensorflow as tf
+    import tensorflow as tf  # a wrong file is said without it
 
     from nonlocal_tf.export import graphdef
     from nonlocal_tf.export.preflight import trim

@@ -71,6 +71,7 @@ def _examine(flags):
     from nonlocal_tf.export.preflight import affinity, checks, ranges, trim
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     graph_def = graphdef.parse(data, path)
+    del data                            # as large as the graph
     if flags.write:
         graph_def = trim.write(graph_def, path, flags.write, flags.request)
         path = flags.write
