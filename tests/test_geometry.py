@@ -76,6 +76,7 @@ def check(config, inputs):
     return checked
 
 
+@pytest.mark.slow                       # gradients through whole networks
 def test_maps_of_digits(shallow_stages):
     config = TrainConfig(data_url="x", train_url="x", image_size=128,
                          base_width=1, non_local=ALL, sub_sample=True,
@@ -85,7 +86,7 @@ def test_maps_of_digits(shallow_stages):
     assert {(stage, "y") for stage in STAGES} <= checked
 
 
-@pytest.mark.slow                       # gradients through whole networks
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol, network, frames, interval, side", VIDEO)
 def test_maps_of_video(
         shallow_stages, protocol, network, frames, interval, side):

@@ -58,22 +58,21 @@ def test_one_machine(tiny_set, tmp_path):
     assert (tmp_path / "output/eight/Model/model.ckpt-2.index").exists()
 
 
-@pytest.mark.parametrize("each", [1, 2])
-def test_two_hosts(each, tiny_set, tmp_path):
+def test_two_hosts(tiny_set, tmp_path):
     """As two of this machine: the first host alone has results."""
     hosts = [line for line in LINES if line.startswith("TF_CONFIG")]
     assert len(hosts) == 2
-    port = free_ports(2 * each)
+    port = free_ports(4)
     processes = []
     for index, line in enumerate(hosts):
         (tmp_path / str(index)).mkdir()
         line = line.replace("10.0.0.1:2222", "127.0.0.1:%d" % port).replace(
-            "10.0.0.2:2222", "127.0.0.1:%d" % (port + each))
+            "10.0.0.2:2222", "127.0.0.1:%d" % (port + 2))
         processes.append(start(
-            line, tmp_path / str(index), "--num_gpus", str(each), "--data_url",
+            line, tmp_path / str(index), "--num_gpus 2", "--data_url",
             tiny_set, "--max_steps 2", *THIN))
     first, second = ended(*processes)
-    assert "8 images in each of {} processes".format(2 * each) in first
+    assert "8 images in each of 4 processes" in first
     assert re.sub("(No GPU is here|Waiting for Rank).*\n", "", second) == ""
     assert (tmp_path / "0/output/two/Model/model.ckpt-2.index").exists()
     assert not (tmp_path / "1/output").exists()

@@ -21,7 +21,6 @@ def figures(folder, data, *flags):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [
-    ["--image_size", "56", "--batchsize", "64", "--micro_batch", "64"],
     ["--image_size", "112", "--batchsize", "32", "--micro_batch", "16"],
     ["--image_size", "224", "--batchsize", "6", "--micro_batch", "6",
      "--inner_ratio", "1"],

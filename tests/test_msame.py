@@ -226,6 +226,7 @@ def test_a_run_that_fails_leaves_nothing(model, tmp_path, capsys, monkeypatch):
     assert os.listdir(str(tmp_path / "out")) == []
 
 
+@pytest.mark.slow
 def test_a_graph_that_waits_for_ever_ends_at_sigterm(tmp_path):
     """Nobody fills the queue; session.run waits in C++."""
     with tf.Graph().as_default() as graph:

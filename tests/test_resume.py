@@ -51,30 +51,29 @@ def small(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def longer(unbroken, tiny_set, tmp_path_factory):
-    """Folder after a third epoch, begun from what kill -9 left."""
-    folder = tmp_path_factory.mktemp("longer") / "copy"
-    shutil.copytree(str(unbroken[0]), str(folder))
+def pieces(shallow, tiny_set, tmp_path_factory):
+    """Folder and result of the run, of which kill -9 left 3 steps and more."""
+    folder = tmp_path_factory.mktemp("pieces")
+    run_thin(tiny_set, folder, max_steps=3)
     with open(str(folder / "metrics.jsonl"), "a") as file:
-        for step in (17, 18):           # of steps that no checkpoint holds
-            file.write(json.dumps({"kind": "step", "epoch": 3, "step": step,
+        for step in (4, 5):             # of steps that no checkpoint holds
+            file.write(json.dumps({"kind": "step", "epoch": 1, "step": step,
                                    "train_loss": -1.0}) + "\n")
         file.write('{"kind": "step", "ep')                  # cut
     for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
                  "checkpoint.abc.part"):
         (folder / "Model" / name).write_text("half")
-    run_thin(tiny_set, folder, epoch=3)
-    return folder
+    return folder, run_thin(tiny_set, folder)[0]
 
 
-def test_records_beyond_the_checkpoint_are_dropped(longer):
-    steps = records(longer, "step")
-    assert [record["step"] for record in steps] == list(range(1, 25))
+def test_records_beyond_the_checkpoint_are_dropped(pieces):
+    steps = records(pieces[0], "step")
+    assert [record["step"] for record in steps] == list(range(1, 17))
     assert min(record["train_loss"] for record in steps) >= 0
 
 
-def test_what_a_killed_process_left_is_removed(longer):
-    names = os.listdir(str(longer / "Model"))
+def test_what_a_killed_process_left_is_removed(pieces):
+    names = os.listdir(str(pieces[0] / "Model"))
     assert not [name for name in names if "-7" in name or "part" in name]
 
 
@@ -115,15 +114,13 @@ def test_newest_three_checkpoints_are_kept(anew):
         str(folder / "Model")) == result.checkpoint
 
 
-def test_a_run_in_pieces_equals_an_unbroken_one(unbroken, tiny_set, tmp_path):
-    for steps in (3, 0):
-        result, _ = run_thin(tiny_set, tmp_path, max_steps=steps)
-    assert checkpoint_bytes(result.checkpoint) == checkpoint_bytes(
+def test_a_run_in_pieces_equals_an_unbroken_one(pieces, unbroken):
+    assert checkpoint_bytes(pieces[1].checkpoint) == checkpoint_bytes(
         unbroken[1].checkpoint)
     timeless = [
         [{key: value for key, value in record.items() if "second" not in key}
          for kind in ("step", "epoch") for record in records(folder, kind)]
-        for folder in (tmp_path, unbroken[0])]
+        for folder in (pieces[0], unbroken[0])]
     assert timeless[0] == timeless[1]
 
 
