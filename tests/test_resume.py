@@ -165,6 +165,13 @@ def test_a_finished_run_has_nothing_to_do(unbroken, tiny_set):
     assert checkpoint_bytes(result.checkpoint) == before
 
 
+@pytest.mark.slow
+def test_a_finished_run_goes_on_to_more_epochs(finished, tiny_set):
+    run_thin(tiny_set, finished, epoch=3)
+    assert [record["step"] for record in records(finished, "step")] == list(
+        range(1, 25))
+
+
 @pytest.mark.parametrize("settings, names", [
     ({"seed": 1}, ["seed 0 (now 1)"]),
     ({"instantiation": "gaussian", "image_size": 30},
