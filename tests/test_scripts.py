@@ -129,13 +129,15 @@ def test_bad_arguments_remove_nothing(
         copy, script, arguments, variables, words):
     output = copy / "scripts" / "output" / "0"
     (output / "ckpt").mkdir(parents=True, exist_ok=True)
-    for path in (output / "ckpt" / "config.json", output / "train_0.log"):
+    earlier = [output / "ckpt" / "config.json", output / "train_0.log"]
+    for path in earlier:
         path.write_text("earlier")
+    before = sorted(os.listdir(str(output)))
     done = bash(str(copy / "scripts" / script), *arguments, **variables)
     assert done.returncode == 1
     assert words in done.stdout + done.stderr
-    for path in (output / "ckpt" / "config.json", output / "train_0.log"):
-        assert path.read_text() == "earlier"
+    assert sorted(os.listdir(str(output))) == before
+    assert [path.read_text() for path in earlier] == ["earlier"] * 2
 
 
 def test_a_failed_training_fails_the_script(copy):
