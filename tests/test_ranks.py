@@ -33,13 +33,14 @@ def table_0_1(pods=("job-0",), cards=2, status="completed"):
 @pytest.fixture
 def settle(tmp_path):
     """A `Ranks`, and the environment as it is after that."""
-    def settle(environ, table=None):
+    def settle(environ, table=None, device=None):
         environ = dict(environ)
         if table is not None:
             path = tmp_path / "table.json"
             path.write_text(json.dumps(table))
             environ.setdefault("RANK_TABLE_FILE", str(path))
-        return ranks.settle(environ, str(tmp_path / "cache")), environ
+        return ranks.settle(
+            environ, str(tmp_path / "cache"), device), environ
     return settle
 
 
@@ -53,15 +54,25 @@ def test_ascend_device_id_wins(settle):
     assert settle({"DEVICE_ID": "5"})[0].device == 5
 
 
+def test_the_device_of_an_option_wins_and_is_enough(settle):
+    assert settle({"ASCEND_DEVICE_ID": "3"}, device=0)[0].device == 0
+    assert settle({"RANK_ID": "1"}, table_1_0(), 1)[0] == (1, 2, 1)
+
+
+def test_one_card_takes_device_0_by_itself(settle):
+    assert settle({}, table_1_0(1))[0] == (0, 1, None)
+
+
 def test_what_is_set_stays_with_a_table_of_version_1_0(settle, tmp_path):
     environ = {"RANK_ID": "1", "RANK_SIZE": "2", "JOB_ID": "7",
-               "HCCL_CONNECT_TIMEOUT": "120",
+               "ASCEND_DEVICE_ID": "1", "HCCL_CONNECT_TIMEOUT": "120",
                "RANK_TABLE_FILE": str(tmp_path / "table.json")}
-    assert settle(environ, table_1_0()) == ((1, 2, None), environ)
+    assert settle(environ, table_1_0()) == ((1, 2, 1), environ)
 
 
 def test_size_and_job_follow_from_the_table(settle):
-    place, environ = settle({"RANK_ID": "1"}, table_1_0())
+    place, environ = settle(
+        {"RANK_ID": "1", "ASCEND_DEVICE_ID": "1"}, table_1_0())
     assert place.size == 2
     assert (environ["RANK_SIZE"], environ["JOB_ID"],
             environ["HCCL_CONNECT_TIMEOUT"]) == ("2", "10086", "600")
@@ -70,7 +81,8 @@ def test_size_and_job_follow_from_the_table(settle):
 @pytest.mark.parametrize("table", [table_1_0(), table_0_1()])
 def test_pod_name_goes_as_the_adapter_would_give_it_for_the_rank(
         settle, table):
-    _, environ = settle({"RANK_ID": "1", "POD_NAME": "job-0"}, table)
+    _, environ = settle({"RANK_ID": "1", "POD_NAME": "job-0",
+                         "ASCEND_DEVICE_ID": "1"}, table)
     assert "POD_NAME" not in environ and environ["RANK_ID"] == "1"
 
 
@@ -83,7 +95,8 @@ def test_the_variable_may_name_a_folder(settle, tmp_path):
 
 
 def test_a_table_of_version_0_1_becomes_one_of_1_0(settle):
-    _, environ = settle({"RANK_ID": "3"}, table_0_1(("job-0", "job-1")))
+    _, environ = settle({"RANK_ID": "3", "ASCEND_DEVICE_ID": "1"},
+                        table_0_1(("job-0", "job-1")))
     with open(environ["RANK_TABLE_FILE"]) as file:
         written = json.load(file)
     assert written == {
@@ -96,7 +109,7 @@ def test_a_table_of_version_0_1_becomes_one_of_1_0(settle):
                 {"device_id": "0", "device_ip": "192.1.0.0", "rank_id": "2"},
                 {"device_id": "1", "device_ip": "192.1.0.1", "rank_id": "3"}]},
         ]}
-    assert settle(environ) == ((3, 4, None), environ)       # once more
+    assert settle(environ) == ((3, 4, 1), environ)       # once more
 
 
 def test_it_waits_until_the_table_is_completed(settle, tmp_path, monkeypatch):
@@ -107,7 +120,8 @@ def test_it_waits_until_the_table_is_completed(settle, tmp_path, monkeypatch):
         path.write_text(json.dumps(table_0_1()))
 
     monkeypatch.setattr(ranks.time, "sleep", sleep)
-    place, _ = settle({"RANK_ID": "1"}, table_0_1(status="initializing"))
+    place, _ = settle({"RANK_ID": "1", "ASCEND_DEVICE_ID": "1"},
+                      table_0_1(status="initializing"))
     assert (place.rank, place.size) == (1, 2)
 
 
@@ -132,10 +146,11 @@ def test_the_waiting_has_a_limit(settle, tmp_path, monkeypatch, content, state):
      "RANK_TABLE_FILE must name"),
     ({"RANK_SIZE": "2", "RANK_ID": "0"}, None, "RANK_TABLE_FILE must name"),
     ({"RANK_ID": "1"}, None, "RANK_ID must be below RANK_SIZE"),
-    ({"RANK_ID": "2"}, table_1_0(), "below RANK_SIZE; got 2 of 2"),
+    ({"RANK_ID": "2", "DEVICE_ID": "1"}, table_1_0(), "below RANK_SIZE; got 2"),
     ({"RANK_ID": "0", "RANK_SIZE": "8"}, table_1_0(), "2; got 8"),
     ({}, table_1_0(), "needs its own RANK_ID"),
     ({"ASCEND_DEVICE_ID": "1"}, table_1_0(), "needs its own RANK_ID"),
+    ({"RANK_ID": "1"}, table_1_0(), "needs its own ASCEND_DEVICE_ID"),
     ({"RANK_ID": "0"}, {"status": "completed"}, "must have server_list"),
     ({"RANK_ID": "0"}, table_1_0(server_list=[]), "0, 1, 2"),
     ({"RANK_ID": "0"}, table_1_0(server_list=[{"server_id": "1", "device": [

@@ -33,7 +33,8 @@ class Platform:
     def __init__(self, config):
         self._config = config
         self.rank, self.size, self._device = ranks.settle(
-            os.environ, config.cache_folder())
+            os.environ, config.cache_folder(),
+            npu_options.of_config(config).get("session_device_id"))
         self._adapter = _import_adapter()
 
     def session_config(self):

@@ -39,7 +39,7 @@ def processes(environ, platform):
     return _number(environ, "RANK_SIZE", 1) or 1
 
 
-def settle(environ, folder):
+def settle(environ, folder, device=None):
     """Reads the environment and the rank table; prepares it for the adapter.
 
     A table of version 0.1 is converted to 1.0, which has no pod names: the
@@ -48,6 +48,7 @@ def settle(environ, folder):
     Args:
       environ: os.environ, which is changed.
       folder: where a table of version 0.1 goes as one of 1.0.
+      device: of --npu_option session_device_id, which the adapter prefers.
     Returns:
       A `Ranks`.
     Raises:
@@ -55,9 +56,10 @@ def settle(environ, folder):
     """
     size = _number(environ, "RANK_SIZE", 1)
     rank = _number(environ, "RANK_ID", 0)
-    device = _number(environ, "ASCEND_DEVICE_ID", 0)
-    if device is None:
-        device = _number(environ, "DEVICE_ID", 0)
+    named = _number(environ, "ASCEND_DEVICE_ID", 0)
+    if named is None:
+        named = _number(environ, "DEVICE_ID", 0)
+    device = named if device is None else device
     path = environ.get("RANK_TABLE_FILE")
     if path:
         path = os.path.join(path, TABLE) if os.path.isdir(path) else path
@@ -75,11 +77,12 @@ def settle(environ, folder):
             "of the job; it is not set. Set it, or set RANK_SIZE=1.".format(
                 size))
     size = size or 1
-    if rank is None and size > 1:
-        raise UserError(
-            "There are {} cards, so that each process needs its own RANK_ID "
-            "from 0; it is not set. Start one process a card, each with "
-            "RANK_ID.".format(size))
+    for name, value in (("RANK_ID", rank), ("ASCEND_DEVICE_ID", device)):
+        if value is None and size > 1:
+            raise UserError(
+                "There are {} cards, so that each process needs its own {} "
+                "from 0; it is not set. Start one process a card, each with "
+                "both RANK_ID and ASCEND_DEVICE_ID.".format(size, name))
     rank = rank or 0
     if rank >= size:
         raise UserError("RANK_ID must be below RANK_SIZE; got {} of {}. Set "

@@ -30,8 +30,9 @@ class Job:
         self.rank = 0
         cache = config.cache_folder()
         if config.platform == "npu":
-            npu_options.of_config(config)       # before anything is done
-            self.rank = ranks.settle(os.environ, cache).rank
+            options = npu_options.of_config(config)     # before all else
+            self.rank = ranks.settle(
+                os.environ, cache, options.get("session_device_id")).rank
             # The adapter reports a compiled graph at this level only.
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         else:

@@ -41,7 +41,7 @@ def check(has_device):
         if size > 1:
             refuse("RANK_SIZE > 1 needs RANK_TABLE_FILE", "1.6, 3")
         return
-    if not has_device:
+    if size > 1 and not has_device:
         refuse("neither ASCEND_DEVICE_ID nor DEVICE_ID: each rank would use "
                "device 0", "1.6")
     if "POD_NAME" in os.environ:
