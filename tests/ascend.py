@@ -16,7 +16,7 @@ ADAPTER = os.pathsep.join(os.path.join(FAKES, folder) for folder in (
 CLOUD = os.path.join(FAKES, "cloud")
 # What the reader's machine may have set would change the answers.
 _FOREIGN = re.compile("RANK|TF_CONFIG|DEVICE_ID|JOB_ID|POD_NAME|ASCEND|FAKE|"
-                      "MOX_|TF_CPP")
+                      "MOX_|TF_CPP|^CM_")
 
 
 def environment(*paths, **variables):

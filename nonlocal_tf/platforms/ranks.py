@@ -56,11 +56,9 @@ def settle(environ, folder, device=None):
     """
     size = _number(environ, "RANK_SIZE", 1)
     rank = _number(environ, "RANK_ID", 0)
-    named = _number(environ, "ASCEND_DEVICE_ID", 0)
-    if named is None:
-        named = _number(environ, "DEVICE_ID", 0)
-    device = named if device is None else device
+    device = _device(environ, device)
     path = environ.get("RANK_TABLE_FILE")
+    _check_meeting(environ, path, size)
     if path:
         path = os.path.join(path, TABLE) if os.path.isdir(path) else path
         table = _wait_for(path)
@@ -71,22 +69,9 @@ def settle(environ, folder, device=None):
                 "{!r}, {}; got {}. Mend the one that is wrong.".format(
                     path, cards, size))
         size = cards
-    elif (size or 1) > 1:
-        raise UserError(
-            "RANK_SIZE is {}, so that RANK_TABLE_FILE must name the rank table "
-            "of the job; it is not set. Set it, or set RANK_SIZE=1.".format(
-                size))
     size = size or 1
-    for name, value in (("RANK_ID", rank), ("ASCEND_DEVICE_ID", device)):
-        if value is None and size > 1:
-            raise UserError(
-                "There are {} cards, so that each process needs its own {} "
-                "from 0; it is not set. Start one process a card, each with "
-                "both RANK_ID and ASCEND_DEVICE_ID.".format(size, name))
+    _check_place(rank, size, device)
     rank = rank or 0
-    if rank >= size:
-        raise UserError("RANK_ID must be below RANK_SIZE; got {} of {}. Set "
-                        "both, or neither.".format(rank, size))
     environ["RANK_SIZE"] = str(size)
     if path:
         if written is not table:
@@ -99,6 +84,44 @@ def settle(environ, folder, device=None):
         environ.update((name, environ.get(name) or value)
                        for name, value in _DEFAULTS.items())
     return Ranks(rank, size, device)
+
+
+def _device(environ, option):
+    """The card's logical id: the option's, else the environment's, or None."""
+    device = _number(environ, "ASCEND_DEVICE_ID", 0)
+    if device is None:
+        device = _number(environ, "DEVICE_ID", 0)
+    return device if option is None else option
+
+
+def _check_meeting(environ, path, size):
+    """Cards find each other by a rank table, and no other way."""
+    chief = [name for name in ("CM_CHIEF_IP", "CM_WORKER_SIZE")
+             if environ.get(name)]
+    if chief:                           # beside a table HCCL would stay off
+        raise UserError(
+            "Cards must find each other by a rank table here; got {}. Unset "
+            "that, and set RANK_TABLE_FILE for several cards.".format(
+                " and ".join(chief)))
+    told = ["{} is {}".format(name, environ[name]) for name in (
+        "RANK_SIZE", "RANK_TABLE_FILE_V_1_0") if environ.get(name)]
+    if told and not path and size != 1:
+        raise UserError(
+            "RANK_TABLE_FILE must name the rank table of several cards; it is "
+            "not set, but {}. Set it, or set RANK_SIZE=1.".format(
+                " and ".join(told)))
+
+
+def _check_place(rank, size, device):
+    for name, value in (("RANK_ID", rank), ("ASCEND_DEVICE_ID", device)):
+        if value is None and size > 1:
+            raise UserError(
+                "There are {} cards, so that each process needs its own {} "
+                "from 0; it is not set. Start one process a card, each with "
+                "both RANK_ID and ASCEND_DEVICE_ID.".format(size, name))
+    if (rank or 0) >= size:
+        raise UserError("RANK_ID must be below RANK_SIZE; got {} of {}. Set "
+                        "both, or neither.".format(rank, size))
 
 
 def _number(environ, name, least):

@@ -147,6 +147,7 @@ def the_rank_table():
     for table_change, change, text in (
             ({}, {}, None), ({}, {"RANK_ID": "2"}, "not in"),
             ({}, {"POD_NAME": "job-0"}, "FATAL: POD_NAME"),
+            ({}, {"CM_CHIEF_IP": "10.0.0.1"}, "HCCL stays off"),
             ({}, {"RANK_SIZE": "1"}, "not 0..0"),
             ({}, {"RANK_TABLE_FILE": FOLDER}, "cannot be read"),
             ({"version": "0.1"}, {}, "version"),

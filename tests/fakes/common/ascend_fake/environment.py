@@ -37,6 +37,9 @@ def check(has_device):
     size = rank_size()
     if size > 1 and not os.environ.get("JOB_ID"):
         refuse("RANK_SIZE > 1 needs JOB_ID", "1.5")
+    for name in {"CM_CHIEF_IP", "CM_WORKER_SIZE"} & set(os.environ):
+        refuse("{}: beside RANK_TABLE_FILE or RANK_SIZE HCCL stays off; by "
+               "itself it is not known here".format(name), "10")
     if "RANK_TABLE_FILE" not in os.environ:
         if size > 1:
             refuse("RANK_SIZE > 1 needs RANK_TABLE_FILE", "1.6, 3")
