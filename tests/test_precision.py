@@ -151,6 +151,7 @@ def test_bfloat16_without_onednn_is_refused(monkeypatch):
     (dict(precision="bfloat16"), "--precision_mode"),
     (dict(threads=2), "threads"), (dict(num_gpus=2), "num_gpus"),
     (dict(sync_batch_norm=True), "sync_batch_norm"),
+    (dict(affinity_mb=5), "affinity_mb"),
     (dict(gradient_precision="bfloat16"), "gradient_precision"),
     (dict(micro_batch="64", loss_scale="8"), "micro_batch")])
 def test_what_an_npu_cannot_do_is_refused(settings, words):

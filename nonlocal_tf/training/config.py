@@ -319,8 +319,8 @@ class TrainConfig:
         if self.precision != "float32":
             raise bad("precision", "float32 on an NPU, whose own choice is "
                        "--precision_mode", self.precision)
-        for name in ("threads", "sync_batch_norm"):
-            if getattr(self, name):
+        for name in ("threads", "sync_batch_norm", "affinity_mb"):
+            if getattr(self, name) > 0:
                 raise bad(name, "left out on an NPU", getattr(self, name))
         if self.num_gpus > 1:
             raise bad("num_gpus", "1 on an NPU, where one process a card is "
