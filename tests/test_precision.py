@@ -160,6 +160,18 @@ def test_what_an_npu_cannot_do_is_refused(settings, words):
     TrainConfig(**settings)
 
 
+def test_the_cause_of_a_refusal_is_not_tensorflow_s_first_line(monkeypatch):
+    def fail(*_):
+        raise tf.errors.InternalError(
+            None, None, "Graph execution error:\n\nDetected at node 'Conv2D' "
+            "defined at (most recent call last):\nNode: 'Conv2D'\nNo "
+            "algorithm worked!\n\t [[{{node Conv2D}}]]")
+
+    monkeypatch.setattr(tf1.Session, "run", fail)
+    with pytest.raises(UserError, match=r"GPU \(No algorithm worked!\)"):
+        precision.check("bfloat16", "GPU")
+
+
 @pytest.mark.parametrize("size, threads, beginning", [
     (1, 3, 3), (2, 1, 4), (2, 6, 6)])
 def test_threads_reach_the_session(size, threads, beginning):

@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import machine
 
@@ -80,8 +81,7 @@ def _try(dtype):
         try:
             session.run(tf1.gradients(tf.nn.relu(result), [images, kernel]))
         except (tf.errors.OpError, TypeError, ValueError) as error:
-            return str(getattr(error, "message", error)).strip().split(
-                "\n")[0][:200]
+            return storage.gist(error)
     return ""
 
 
