@@ -1,5 +1,7 @@
 """Memory, operations and time that are foretold, and what follows."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ from support import tf1
 
 from nonlocal_tf.architecture import DEPTHS
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.platforms import gpu
 from nonlocal_tf.platforms.machine import Memory
 from nonlocal_tf.tasks import make_network
 from nonlocal_tf.training import need, plan
@@ -158,13 +161,17 @@ def test_a_part_that_was_asked_for_is_tried_with_a_warning(
 
 def test_on_a_gpu_auto_takes_the_whole_batch_and_memory_is_not_foretold(
         monkeypatch):
+    monkeypatch.setattr(tf1.Session, "list_devices", lambda _: [
+        types.SimpleNamespace(device_type=kind) for kind in ("CPU", "GPU")])
     monkeypatch.setattr(plan, "_rate", lambda *_: 1e12)
-    config, memory = plan.fit(
-        TrainConfig(image_size=2048), Device("GPU", None), None)
+    config = TrainConfig(image_size=2048)
+    platform = gpu.Platform(config)
+    assert (platform.device, platform.memory(), platform.peak_memory()) == (
+        "GPU", None, None)
+    config, memory = plan.fit(config, platform, None)
     assert config.part_size() == 128
     assert [line for line in plan.foretell(
-        config, Device("GPU", None), memory, 9, 9, False)
-        if "GiB" in line] == []
+        config, platform, memory, 9, 9, False) if "GiB" in line] == []
 
 
 @pytest.mark.parametrize("device, mib", [
