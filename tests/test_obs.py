@@ -176,6 +176,15 @@ def test_parts_of_other_programs_are_known_by_their_usual_lengths(
         assert fetched(bucket, tmp_path) == content
 
 
+@pytest.mark.parametrize("text", ["0", "10MiB", "\u00b2", "2147479553"])
+def test_parts_that_one_read_cannot_fill_are_refused(monkeypatch, text):
+    """Linux reads 2,147,479,552 bytes at most (read(2)), then less."""
+    monkeypatch.setenv("MOX_FILE_LARGE_FILE_PART_SIZE", text)
+    with pytest.raises(UserError, match="from 1 to 2147479552; got") as caught:
+        objects.part_bytes(1)
+    assert one_line(caught)
+
+
 def test_object_that_changes_between_parts_is_refused(
         bucket, tmp_path, small_parts, monkeypatch):
     monkeypatch.setattr(objects, "PART_THREADS", 1)

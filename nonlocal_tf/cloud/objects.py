@@ -32,6 +32,7 @@ from nonlocal_tf.storage import replacing
 
 PART_THREADS = 4                          # of one file
 MOST_PARTS = 10000                        # of one object, in OBS and S3
+_LONGEST_READ = 2 ** 31 - 4096            # bytes of one pread on Linux
 # What other programs cut objects into, in MiB or MB.
 _USUAL_PARTS = tuple(range(5, 17)) + (
     20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 96, 100, 128, 200, 256, 500,
@@ -42,9 +43,10 @@ def part_bytes(size):
     """The length of each part but the last of a file of `size` bytes."""
     name = "MOX_FILE_LARGE_FILE_PART_SIZE"
     text = os.environ.get(name) or str(10 << 20)
-    if not text.strip().isdigit() or int(text) < 1:
-        raise UserError("{} must be a whole number from 1; got {!r}.".format(
-            name, text))
+    if not text.strip().isdecimal() or not 1 <= int(text) <= _LONGEST_READ:
+        raise UserError("{} must be a whole number from 1 to {}; got {!r}. "
+                        "Leave it out for 10 MiB.".format(
+                            name, _LONGEST_READ, text))
     return max(int(text), -(-size // MOST_PARTS))
 
 
