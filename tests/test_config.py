@@ -108,8 +108,6 @@ def test_home_is_expanded(monkeypatch):
     (["--data_url", "OBS://bucket/x"], "obs://BUCKET"),
     (["--loss_scale", "0.5"], "a number from 1"),
     (["--loss_scale", "fixed"], "none, dynamic, or a number"),
-    (["--loss_scale_value=8"], "any more: give --loss_scale NUMBER"),
-    (["--Dump-Path", "x"], "any more: give --npu_option enable_dump=true"),
     (["--precision_mode", "fp16"], "choose from"),
 ])
 def test_bad_values_are_one_line(arguments, required):

@@ -173,18 +173,6 @@ _NEEDS = (
     ("enable_dump_debug", "dump_path", None),
     ("enable_dump", "dump_path", None),
 )
-# Flags of earlier versions, and what they are now.
-GONE = dict({key: "--npu_option {}=VALUE".format(key) for key in (
-    "deterministic", "op_compiler_cache_mode", "op_compiler_cache_dir",
-    "graph_memory_max_size", "variable_memory_max_size", "dump_step",
-    "dump_mode")}, **{
-        "dump_path": "--npu_option enable_dump=true --npu_option "
-                     "dump_path=FOLDER",
-        "overflow_dump": "--npu_option enable_dump_debug=true --npu_option "
-                         "dump_path=FOLDER",
-        "profiling_path": "--npu_option profiling_mode=true --npu_option "
-                          "profiling_options=JSON",
-        "loss_scale_value": "--loss_scale NUMBER"})
 
 
 def of_config(config):

@@ -3,16 +3,17 @@
 import os
 import re
 
-from nonlocal_tf.platforms import npu_options
-
 KEEP = 3                                # of the newest, in each folder
 # In the order in which they appear: by the last one a checkpoint counts.
 ENDINGS = (".data-00000-of-00001", ".json", ".index")
 
 # What versions did that had no such setting, and what later ones have not.
 _EARLIER = {"block": "paper", "classes": 10, "digit_size": 28}
-_GONE = tuple(npu_options.GONE) + (
-    "xla", "memory_optimization", "rank_table_seconds")
+_GONE = """
+xla memory_optimization rank_table_seconds deterministic loss_scale_value
+op_compiler_cache_mode op_compiler_cache_dir graph_memory_max_size
+variable_memory_max_size dump_path dump_step dump_mode overflow_dump
+profiling_path""".split()
 
 
 def current(settings):

@@ -8,7 +8,6 @@ from absl import logging
 from nonlocal_tf.command import Parser, boolean, normalised
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import ranks
-from nonlocal_tf.platforms.npu_options import GONE
 from nonlocal_tf.secrets import masked_arguments
 from nonlocal_tf.training import defaults
 from nonlocal_tf.training.config import TrainConfig
@@ -54,10 +53,6 @@ def parse_flags(arguments, program, description, platform="gpu"):
 def _check_unknown(unknown, parser):
     """Raises where an argument is surely a slip: a near flag, a bare word."""
     for before, argument in zip([""] + unknown, unknown):
-        key = argument[2:].partition("=")[0]
-        if argument.startswith("--") and key in GONE:
-            raise UserError("--{} is no flag any more: give {}.".format(
-                key, GONE[key]))
         near = parser.near(argument)
         if near and argument.startswith("-"):
             raise UserError("{} is no flag; did you mean {}? (--help lists "
