@@ -1,5 +1,6 @@
 """The adapter's options: keys, proto fields, values and combinations."""
 
+import contextlib
 import json
 import os
 import sys
@@ -18,13 +19,27 @@ def options(*settings, **flags):
         platform="npu", npu_option=settings, **flags))
 
 
-def test_each_key_has_the_field_that_the_adapter_reads(monkeypatch):
-    """The fake's table was written from the adapter's source by itself."""
+@pytest.fixture
+def keys(monkeypatch):
+    """The fake's table, written from the adapter's source by itself."""
     monkeypatch.setattr(sys, "path", [
         os.path.join(ROOT, "tests", "fakes", "common")] + sys.path)
     from ascend_fake.options import KEYS
+    return KEYS
+
+
+def test_each_key_has_the_field_that_the_adapter_reads(keys):
     assert {key: field for key, (field, _) in npu_options.OPTIONS.items()} == {
-        key: field for key, (field, _) in KEYS.items()}
+        key: field for key, (field, _) in keys.items()}
+
+
+@pytest.mark.parametrize("text", [
+    "foo", "-1", "0", "2", "9", "RL", "origin", "true", "1,2", "a:1"])
+def test_no_value_passes_that_the_adapter_does_not_take(keys, text):
+    for key, (_, read) in npu_options.OPTIONS.items():
+        with contextlib.suppress(ValueError):
+            value = read(text)
+            assert keys[key][1](value), key
 
 
 def test_the_default_is_a_graph_on_the_npu_in_mixed_precision():
@@ -85,6 +100,9 @@ def test_a_list_of_mixed_operations_fits_the_default(tmp_path):
     ("hcom_parallel=maybe", "true or false"),
     ("hccl_timeout=ten", "whole number"),
     ("op_debug_level=5", "0 to 4"),
+    ("auto_tune_mode=RL", "one of RL,GA, GA; got"),
+    ("precision_mode_v2=foo", "one of fp16, origin"),
+    ("op_debug_config=/no/such/file", "a file that is there"),
     ("session_device_id=-1", "whole number"),
     ("buffer_optimize=l1", "l2_optimize, off_optimize"),
     ("graph_memory_max_size=lots", "26GB"),

@@ -3,7 +3,8 @@
 The adapter ignores a key that it does not know, reads a value of the wrong
 proto field as empty, and aborts the process over many a bad value. So each
 key has its field and its rule here. Source: the adapter's npu_attrs.cc of
-2021 to 2023; of newer keys only precision_mode_v2 is here.
+2021 to 2023, and vendor pages for values that it passes on unread; of newer
+keys only precision_mode_v2 is here, with the values of GE's own check.
 """
 
 import difflib
@@ -116,11 +117,10 @@ _KINDS = (
     (("s", _bytes), "graph_memory_max_size variable_memory_max_size"),
     (("s", _file), "modify_mixlist op_precision_mode customize_dtypes "
      "distribute_config fusion_switch_file insert_op_file "
-     "resource_config_path"),
+     "op_debug_config resource_config_path"),
     (("s", _folder), "dump_path work_path debug_dir"),
-    (_matching(r".*\S.*", "a text"), "job precision_mode_v2 HCCL_algorithm "
-     "optypelist_for_implmode dump_data dump_layer op_debug_config "
-     "op_compiler_cache_dir enable_scope_fusion_passes in_out_pair "
+    (_matching(r".*\S.*", "a text"), "job HCCL_algorithm dump_layer "
+     "optypelist_for_implmode op_compiler_cache_dir in_out_pair "
      "soc_config device_type"),
 )
 OPTIONS = dict({
@@ -132,12 +132,16 @@ OPTIONS = dict({
     "op_select_implmode": _one_of(
         "high_precision", "high_performance", "high_precision_for_all",
         "high_performance_for_all"),
-    "auto_tune_mode": _one_of("RL,GA", "GA", "RL"),
+    "precision_mode_v2": _one_of(
+        "fp16", "origin", "cube_fp16in_fp32out", "mixed_float16",
+        "mixed_bfloat16", "cube_hif8", "mixed_hif8"),
+    "auto_tune_mode": _one_of("RL,GA", "GA"),
     "aoe_mode": _one_of("1", "2", "4", "mdat"),
     "mstune_mode": _one_of("1", "2", "3", "4"),
     "profiling_options": ("s", _profiling),
     "dump_step": ("s", _steps),
     "dump_mode": _one_of("input", "output", "all"),
+    "dump_data": _one_of("tensor", "stats"),
     "dump_debug_mode": _one_of("aicore_overflow", "atomic_overflow", "all"),
     "enable_exception_dump": _whole(0, 2),
     "op_debug_level": _whole(0, 4),
@@ -145,6 +149,8 @@ OPTIONS = dict({
     "stream_max_parallel_num": _matching(
         r"\w+:\d+(,\w+:\d+)*", "such as DNN_VM_TF:10,DNN_V100:1"),
     "buffer_optimize": _one_of("l2_optimize", "off_optimize"),
+    "enable_scope_fusion_passes": _matching(
+        r"\w+(,\w+)*", "such as ScopeLayerNormPass"),
     "local_rank_id": _whole(0, 7),
     "local_device_list": _matching(r"\d+(,\d+)*", "such as 1,2,3"),
     "static_memory_policy": _whole(0, 4),

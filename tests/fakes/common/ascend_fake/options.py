@@ -1,6 +1,7 @@
 """NpuOptimizer's parameter_map: keys, proto fields, values, combinations.
 
-The table of ascend.md 1.4, written out.
+The table of ascend.md 1.4, written out; lists that it has not are those of the
+vendor's pages and, of precision_mode_v2, of GE's ir_common.
 """
 
 import json
@@ -53,7 +54,9 @@ KEYS = {
     "enable_data_pre_proc": FLAG, "lower_functional_ops": FLAG,
     "job": TEXT, "task_index": ("i", at_least(0)),
     "precision_mode": ("s", one_of(*PRECISION_MODES)),
-    "precision_mode_v2": ("s", one_of("mixed_float16", "origin")),
+    "precision_mode_v2": ("s", one_of(
+        "fp16", "origin", "cube_fp16in_fp32out", "mixed_float16",
+        "mixed_bfloat16", "cube_hif8", "mixed_hif8")),
     "modify_mixlist": FILE, "op_precision_mode": FILE,
     "customize_dtypes": FILE,
     "op_select_implmode": ("s", one_of(
@@ -76,8 +79,8 @@ KEYS = {
     "enable_dump_debug": FLAG,
     "dump_debug_mode": ("s", one_of(
         "aicore_overflow", "atomic_overflow", "all")),
-    "dump_data": ("s", one_of("tensor")), "dump_layer": TEXT,
-    "enable_exception_dump": SWITCH,
+    "dump_data": ("s", one_of("tensor", "stats")), "dump_layer": TEXT,
+    "enable_exception_dump": ("i", one_of(0, 1, 2)),
     "op_debug_level": ("i", one_of(0, 1, 2, 3, 4)),
     "op_debug_config": FILE,
     "op_compiler_cache_mode": ("s", one_of("enable", "disable", "force")),
@@ -88,7 +91,7 @@ KEYS = {
     "buffer_optimize": ("s", one_of("l2_optimize", "off_optimize")),
     "enable_small_channel": SWITCH, "deterministic": SWITCH,
     "local_rank_id": ("i", one_of(*range(-1, 8))),
-    "local_device_list": ("s", matches(r"[0-7](,[0-7])*")),
+    "local_device_list": ("s", matches(r"\d+(,\d+)*")),
     "session_device_id": ("i", at_least(0)),
     "in_out_pair_flag": FLAG, "in_out_pair": TEXT,
     "soc_config": TEXT, "device_type": TEXT, "insert_op_file": FILE,
