@@ -17,7 +17,8 @@ def trained(tiny_set, tmp_path_factory):
     done = ascend.train("train_gpu.py", [
         "--platform", "npu", "--data_url", tiny_set, "--Epoch", "2",
         "--npu_option", "deterministic=1", "--npu_option",
-        "graph_memory_max_size=20GB"], folder, ascend.ADAPTER)
+        "graph_memory_max_size=20GB", "--npu_option", "session_device_id=2"],
+        folder, ascend.ADAPTER, ASCEND_DEVICE_ID="5")
     assert done.returncode == 0, done.stdout
     return folder / "output", done.stdout
 
@@ -25,7 +26,7 @@ def trained(tiny_set, tmp_path_factory):
 def test_it_says_that_the_adapter_reported_a_graph(trained):
     _, said = trained
     assert said.index(COMPILED) < said.index("On the NPU: the adapter rep")
-    assert re.search(r"on NPU 0, rank 0 of 1, by npu_\w+", said)
+    assert re.search(r"on NPU 2, rank 0 of 1, by npu_\w+", said)
 
 
 def test_the_epoch_line_ends_in_a_true_rate(trained):
