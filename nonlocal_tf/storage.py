@@ -14,13 +14,12 @@ import os
 import re
 import shutil
 import tempfile
-import threading
+import uuid
 
 from nonlocal_tf.errors import UserError
 
 PARTIAL = ".part"               # ending of a file that is being written
 REMOTE = ("obs://", "s3://")
-_reading_umask = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -33,34 +32,24 @@ def replacing(path):
       OSError: the folder cannot be written or the disk is full; `path` is
         then as it was, and nothing is left beside it.
     """
-    handle, partial = tempfile.mkstemp(
-        prefix=_beginning(path), suffix=PARTIAL,
-        dir=os.path.dirname(path) or ".")
+    partial = _beside(path)
+    file = open(partial, "x+b")
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(partial, 0o666 & ~_umask())           # mkstemp gives 0600
         os.replace(partial, path)
     except BaseException:
         os.unlink(partial)
         raise
 
 
-def _beginning(path):
-    """Of a partial file's name, which may have 255 bytes in all."""
-    name = os.path.basename(path)
-    while len(os.fsencode(name)) > 200:
-        name = name[:-1]
-    return name + "."
-
-
-def _umask():
-    with _reading_umask:                # two threads could leave it at 0
-        umask = os.umask(0)
-        os.umask(umask)
-    return umask
+def _beside(path):
+    """A name that no other has, of 255 bytes at most as all names."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, "{}.{}{}".format(
+        name[:50], uuid.uuid4().hex, PARTIAL))
 
 
 @contextlib.contextmanager
@@ -70,12 +59,10 @@ def replacing_folder(path):
     Raises:
       OSError: it cannot be made or filled; `path` is then as it was.
     """
-    partial = tempfile.mkdtemp(
-        prefix=_beginning(path), suffix=PARTIAL,
-        dir=os.path.dirname(path) or ".")
+    partial = _beside(path)
+    os.mkdir(partial)
     try:
         yield partial
-        os.chmod(partial, 0o777 & ~_umask())           # mkdtemp gives 0700
         if os.path.isdir(path):
             shutil.rmtree(path)
         os.rename(partial, path)
