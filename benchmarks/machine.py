@@ -1,11 +1,12 @@
 """Where a benchmark runs: processor, memory, versions, commit."""
 
+import os
 import platform
-import re
 import subprocess
 import sys
 
-from nonlocal_tf.platforms.machine import cores
+from nonlocal_tf.command import installed
+from nonlocal_tf.platforms.machine import cores, cpuinfo
 
 # What decides on float32's and bfloat16's speed.
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile",
@@ -18,15 +19,12 @@ _PACKAGES = {
 
 def facts():
     """The machine, for a file of results."""
-    cpu = _text("/proc/cpuinfo")
-    model = re.search(r"^model name\s*:\s*(.*)$", cpu, re.MULTILINE)
-    flags = re.search(r"^flags\s*:\s*(.*)$", cpu, re.MULTILINE)
-    flags = flags.group(1).split() if flags else []
-    memory = re.search(r"MemTotal:\s*(\d+) kB", _text("/proc/meminfo"))
+    flags = cpuinfo("flags").split()
     return {
-        "cpu": model.group(1) if model else platform.processor(),
+        "cpu": cpuinfo("model name") or platform.processor(),
         "cores": cores(),
-        "memory_bytes": 1024 * int(memory.group(1)) if memory else None,
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf(
+            "SC_PAGE_SIZE"),
         "cpu_flags": [flag for flag in _FLAGS if flag in flags],
         "system": "{} {}".format(platform.system(), platform.machine())}
 
@@ -37,7 +35,7 @@ def versions():
     for package, names in _PACKAGES.items():
         found[package] = getattr(
             sys.modules.get(package), "__version__", None) or next(
-                filter(None, map(_installed, names)), None)
+                filter(None, map(installed, names)), None)
     return found
 
 
@@ -52,27 +50,3 @@ def commit(folder):
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.strip() + ("+" if changes.strip() else "")
-
-
-def _installed(name):
-    """The version of an installed distribution, without an import."""
-    try:
-        from importlib import metadata
-    except ImportError:                         # Python 3.7
-        import pkg_resources
-        try:
-            return pkg_resources.get_distribution(name).version
-        except pkg_resources.DistributionNotFound:
-            return None
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _text(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

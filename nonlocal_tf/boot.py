@@ -85,7 +85,8 @@ def describe(script, arguments, environ):
         platform.python_version(), sys.executable, platform.platform())
     for name in ("tensorflow", "numpy", "absl-py", "moxing",
                  "boto3", "npu-bridge", "npu-device"):
-        yield "boot: {} {}".format(name, _version(name))
+        yield "boot: {} {}".format(
+            name, command.installed(name) or "not installed")
     for name in _SHOWN:
         if name in environ:
             yield "env: {}={}".format(
@@ -93,20 +94,6 @@ def describe(script, arguments, environ):
     yield secrets.masked("boot: data_url {}, train_url {}, others: {}".format(
         known.data_url, known.train_url,
         " ".join(secrets.masked_arguments(others)) or "none"), environ)
-
-
-def _version(name):
-    """The version of an installed package, without importing it."""
-    try:
-        from importlib import metadata  # Python 3.8 and later
-    except ImportError:
-        import pkg_resources as metadata
-    try:
-        if hasattr(metadata, "version"):
-            return metadata.version(name)
-        return metadata.get_distribution(name).version
-    except Exception:           # each of the two has errors of its own
-        return "not installed"
 
 
 def _say(line):

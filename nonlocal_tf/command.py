@@ -8,11 +8,12 @@ import gc
 import logging as python_logging
 import os
 import platform
+import re
 import signal
 import sys
 import warnings
 
-from nonlocal_tf.errors import UserError, missing_packages
+from nonlocal_tf.errors import UserError
 from nonlocal_tf.storage import gist
 
 USER_ERROR = 2
@@ -146,7 +147,10 @@ def _code_of(program, act):
     except UserError as error:
         complain("{}: error: {}".format(program, error))
     except ImportError as error:
-        complain(missing_packages(program, error).rstrip())
+        complain("{}: error: Python needs the packages of requirements.txt; {} "
+                 "has not all of them ({}). Run `make demo` and use "
+                 ".venv/bin/python, or pip install -r requirements.txt.".format(
+                     program, sys.executable, error))
     except OSError as error:
         complain("{}: error: {}: {}.".format(
             program, error.filename or "A file or the output", gist(error)))
@@ -296,16 +300,20 @@ def lighten():
     3.7 the version is not looked for). Earlier: `training.command.tune`.
     """
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    if platform.machine() == "x86_64" and _tensorflow_version() >= (2, 9):
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if platform.machine() == "x86_64" and sys.version_info >= (3, 8):
+        version = installed("tensorflow") or installed("tensorflow-cpu") or ""
+        if [int(each) for each in re.findall(r"\d+", version)][:2] >= [2, 9]:
+            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     atexit.register(gc.freeze)
 
 
-def _tensorflow_version():
-    """(major, minor) of what is installed, without its import; () if unknown.
-    """
-    for name in ("tensorflow", "tensorflow-cpu"):
-        with contextlib.suppress(ImportError, ValueError):
-            from importlib import metadata  # Python 3.8
-            return tuple(map(int, str(metadata.version(name)).split(".")[:2]))
-    return ()
+def installed(name):
+    """The version of an installed package, without its import, or None."""
+    try:
+        if sys.version_info < (3, 8):
+            import pkg_resources
+            return pkg_resources.get_distribution(name).version
+        from importlib import metadata
+        return metadata.version(name)
+    except Exception:           # each of the two has errors of its own
+        return None

@@ -82,19 +82,19 @@ def peak_memory(root="/"):
 
 def multiplies_bfloat16(root="/"):
     """Whether the processor has instructions for bfloat16 (x86 alone)."""
-    return bool(_BFLOAT16 & set(_cpuinfo(root, "flags").split()))
+    return bool(_BFLOAT16 & set(cpuinfo("flags", root).split()))
 
 
 def is_intel(root="/"):
     """Whether the processor says that it is Intel's; False if unknown."""
-    return _cpuinfo(root, "vendor_id").strip() == "GenuineIntel"
+    return cpuinfo("vendor_id", root) == "GenuineIntel"
 
 
-def _cpuinfo(root, key):
+def cpuinfo(key, root="/"):
     """The first value of a key in /proc/cpuinfo; "" without it."""
     found = re.search(r"^{}\s*:(.*)$".format(key), _read(
         os.path.join(root, "proc"), "cpuinfo"), re.MULTILINE)
-    return found.group(1) if found else ""
+    return found.group(1).strip() if found else ""
 
 
 def _status(root, key):
