@@ -14,6 +14,7 @@ from nonlocal_tf.export.interface import NOTE
 from nonlocal_tf.storage import gist, sha256
 from nonlocal_tf.training import checkpoint_files
 from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.progress import read_records
 
 _SAME = ("network", "dataset", "platform", "protocol", "recipe", "data_url",
          "train_url")
@@ -127,19 +128,10 @@ def _object(path, remarks):
 def _records(path, remarks):
     """Whole records of metrics.jsonl; damaged lines are counted."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+        found, damaged = read_records(path)
     except OSError:
         remarks.append("There is no metrics.jsonl: no curves.")
         return []
-    found, damaged = [], []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            found.append(dict(record, kind=record["kind"], step=int(
-                record["step"]), epoch=int(record["epoch"])))
-        except (ValueError, KeyError, TypeError):
-            damaged.append(str(number))
     if damaged:
         remarks.append("metrics.jsonl: left out as damaged: line {}.".format(
             ", ".join(damaged[:10]) + (" and more" * (len(damaged) > 10))))

@@ -1,13 +1,10 @@
 """Pictures of what one query attends to: a PNG sheet, and of clips an MP4."""
 
-import os
-import tempfile
 from typing import NamedTuple
 
 import numpy as np
 
-from nonlocal_tf.data.video.opencv import opencv
-from nonlocal_tf.errors import UserError
+from nonlocal_tf.data.video.opencv import opencv, write_mp4
 from nonlocal_tf.pages.attention import DIVERGING, SEQUENTIAL, strongest
 
 _SIDE = 224                     # of a tile, at least
@@ -84,25 +81,12 @@ def video(path, frames, rows):
     Raises:
       UserError: OpenCV cannot write it.
     """
-    cv2 = opencv()
     tiles = [_tiles(frames, row, arrows=False) for row in rows]
     width = tiles[0].shape[1] // len(frames)
     images = [_grid([tile[:, at * width:(at + 1) * width] for tile in tiles])
               for at in range(len(frames))]
-    height, width = (side // 2 * 2 for side in images[0].shape[:2])
-    with tempfile.TemporaryDirectory(
-            dir=os.path.dirname(os.path.abspath(path))) as folder:
-        part = os.path.join(folder, "part.mp4")
-        writer = cv2.VideoWriter(part, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(
-            *"mp4v"), 2, (width, height))
-        if not writer.isOpened():
-            raise UserError(
-                "{!r} cannot be written: OpenCV makes no MPEG-4 of {} x {} "
-                "pixels here. Name one --block.".format(path, width, height))
-        for image in images:
-            writer.write(np.ascontiguousarray(image[:height, :width, ::-1]))
-        writer.release()
-        os.replace(part, path)
+    height, width, _ = images[0].shape
+    write_mp4(path, images, 2, width, height, " Name one --block.")
 
 
 def _grid(tiles):

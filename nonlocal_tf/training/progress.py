@@ -1,6 +1,7 @@
-"""Where a run stands within its epoch, and what that epoch came to so far."""
+"""Where a run stands within its epoch, and what it was by metrics.jsonl."""
 
 import dataclasses
+import json
 from typing import Optional
 
 
@@ -58,3 +59,18 @@ class Progress:
             "images_per_second": self.images_per_second(),
             "steps_per_second": self._steps_per_second(),
         }
+
+
+def read_records(path):
+    """The records of a metrics.jsonl, and the numbers of damaged lines."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    found, damaged = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            found.append(dict(record, kind=record["kind"], step=int(
+                record["step"]), epoch=int(record["epoch"])))
+        except (ValueError, KeyError, TypeError):
+            damaged.append(str(number))
+    return found, damaged

@@ -18,6 +18,7 @@ from absl import logging
 
 from nonlocal_tf import storage
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.progress import read_records
 
 tf1 = tf.compat.v1
 
@@ -55,7 +56,9 @@ class Reporter:
         on after its last checkpoint, are dropped: they are made again. Those
         of a run whose checkpoints are gone are put aside.
         """
-        records = _read_records(self.metrics_path)
+        records = []
+        if os.path.exists(self.metrics_path):
+            records, _ = read_records(self.metrics_path)
         if step == 0 and any(r["kind"] == "epoch" for r in records):
             os.replace(self.metrics_path, _free_name(self.metrics_path))
         kept = [record for record in records if record["epoch"] < epoch
@@ -230,21 +233,3 @@ def _free_name(path):
     numbers = itertools.count(1)
     names = ("{}.{}{}".format(stem, number, ending) for number in numbers)
     return next(name for name in names if not os.path.exists(name))
-
-
-def _read_records(path):
-    """The records of a metrics.jsonl; a last line cut short is left out."""
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8", errors="replace") as file:
-        lines = file.read().split("\n")
-    records = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-            record["epoch"] = int(record["epoch"])
-            record["step"] = int(record["step"])
-            records.append(dict(record, kind=record["kind"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return records
