@@ -28,6 +28,7 @@ from nonlocal_tf.data.ahead import ahead
 from nonlocal_tf.data.video import decode, lists
 from nonlocal_tf.data.video.opencv import opencv
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.pace import Pace
 from nonlocal_tf.platforms import machine
 
 ALL, SOME = 0, 1
@@ -36,7 +37,7 @@ AMISS = ("missing", "unreadable", "truncated", "in the test too",
 TO_LOOK_AT = ("short", "rotated", "odd rate", "odd size", "repeated")
 _RATES = 5, 120                 # frames a second; chosen, as are the sizes
 _LEAST_SIDE, _LONGEST = 100, 3  # pixels; long sides as a short one
-_NAMED, _SAVE_SECONDS, _SHOW_SECONDS = 3, 60, 0.2
+_NAMED, _SAVE_SECONDS = 3, 60
 _AHEAD = 8                      # files for each thread
 
 
@@ -156,28 +157,19 @@ def _refuse_own_lists(flags):
 def _decode(paths, frames, workers):
     """{path: its findings}; what was counted is kept, however it ends."""
     counts, found = decode.Counts(), {}
-    start = shown = saved = time.monotonic()
-    is_live = sys.stderr.isatty()
+    pace, saved = Pace(len(paths), "files decoded"), time.monotonic()
     made = ahead(lambda path: _findings(counts, path, frames), paths, workers,
                  _AHEAD * workers)
     try:
         for path, row in zip(paths, made):
-            found[path], now = row, time.monotonic()
-            if now - shown > (_SHOW_SECONDS if is_live else _SAVE_SECONDS):
-                shown = now
-                left = (now - start) / len(found) * (len(paths) - len(found))
-                sys.stderr.write(
-                    ("\r{}\033[K" if is_live else "{}\n").format(
-                        "{:,} of {:,} decoded, {}:{:02} left".format(
-                            len(found), len(paths), *divmod(int(left), 60))))
-                sys.stderr.flush()
-            if now - saved > _SAVE_SECONDS:
-                saved = now
+            found[path] = row
+            pace.done(len(found))
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                saved = time.monotonic()
                 counts.save()
     finally:
         made.close()
         counts.save()
-        sys.stderr.write("\r\033[K" * is_live)
     return found
 
 
