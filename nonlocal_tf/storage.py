@@ -53,6 +53,18 @@ def _beside(path):
 
 
 @contextlib.contextmanager
+def writing(path):
+    """As `replacing`, with a UserError for an OSError."""
+    try:
+        with replacing(path) as file:
+            yield file
+    except OSError as error:
+        raise UserError(
+            "{!r} must be written, but: {}. Free some space, mend the "
+            "permissions or name another folder.".format(path, gist(error)))
+
+
+@contextlib.contextmanager
 def replacing_folder(path):
     """Yields a new folder to fill; it then takes the place of `path`.
 

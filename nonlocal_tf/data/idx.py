@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import gist, replacing
+from nonlocal_tf.storage import writing
 
 _IMAGES, _LABELS = 2051, 2049                          # 0x00000803, 0x00000801
 
@@ -49,14 +49,8 @@ def write_idx(path, array):
     """
     shape = array.shape[:3]
     header = np.array((0x800 + len(shape),) + shape, ">u4")
-    try:
-        with replacing(path) as file:
-            file.write(header.tobytes() + array.astype(np.uint8).tobytes())
-    except OSError as error:
-        raise UserError(
-            "{!r} must be written, but: {}. Free some space, mend the "
-            "permissions or name another folder.".format(
-                path, gist(error)))
+    with writing(path) as file:
+        file.write(header.tobytes() + array.astype(np.uint8).tobytes())
 
 
 def _read(path, magic):

@@ -4,15 +4,13 @@ The pickles are put together from opcodes: Python's own pickler would import
 torch, and it names modules that Python 2's NumPy does not have.
 """
 
-import contextlib
 import pickle
 import struct
 import zipfile
 
 import numpy as np
 
-from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import gist, replacing
+from nonlocal_tf.storage import writing
 from nonlocal_tf.weights.restricted import STORAGES
 
 _ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
@@ -33,7 +31,7 @@ def write_torch(path, tensors):
              _ORDERED_DICT, b"("]
     for key, (name, value) in enumerate(tensors.items()):
         index += [_op(name), _tensor(str(key), value)]
-    with _writing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with writing(path) as file, zipfile.ZipFile(file, "w") as archive:
         def add(name, data):                           # dated 1980: the same
             archive.writestr(zipfile.ZipInfo("archive/" + name), data)
 
@@ -53,7 +51,7 @@ def write_caffe2(path, tensors):
     Raises:
       UserError: the file cannot be written.
     """
-    with _writing(path) as file:
+    with writing(path) as file:
         file.write(b"\x80\x02}" + _bytes(b"blobs") + b"}(")
         for name, value in tensors.items():
             value = _little(value)
@@ -67,17 +65,6 @@ def write_caffe2(path, tensors):
                 + b"NNN" + _op(-1) + _op(-1) + _op(0) + b"tb\x89"
                 + _bytes(value.tobytes()) + b"tb")
         file.write(b"us.")
-
-
-@contextlib.contextmanager
-def _writing(path):
-    try:
-        with replacing(path) as file:
-            yield file
-    except OSError as error:
-        raise UserError(
-            "{!r} must be written, but: {}. Free some space, mend the "
-            "permissions or name another folder.".format(path, gist(error)))
 
 
 def _little(value):
