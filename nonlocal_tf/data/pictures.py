@@ -88,31 +88,25 @@ def read_part(folder, part, names):
     return np.stack(pictures)[..., np.newaxis], np.array(labels, np.int32)
 
 
-def read(path, side, invert=False):
-    """One picture for the digits' network.
-
-    Args:
-      path: a PNG of at most `side` rows and columns; or FILE:7, the picture
-        with number 7, from 0, of an IDX file, plain or gzip.
-      side: S, the network's image_size.
-      invert: whether black on white becomes white on black.
-    Returns:
-      uint8 [1, S, S, 1], zeros around the picture; an odd rest at the bottom
-      and at the right.
-    Raises:
-      UserError: one line, which names the file.
-    """
-    return centred(one(path, side, invert), side)
-
-
 def centred(picture, side):
-    """A picture [H, W] with zeros around, [1, S, S, 1]: see `read`."""
+    """A picture with zeros around, [1, S, S, 1]: the digits' network's input.
+
+    An odd rest goes to the bottom and to the right.
+    """
     return np.pad(picture, [(rest // 2, rest - rest // 2) for rest in (
         side - each for each in picture.shape)], "constant")[None, ..., None]
 
 
-def one(path, side, invert=False):
-    """What `read` pads, uint8 [H, W]; its arguments and errors."""
+def read(path, side, invert=False):
+    """One picture, uint8 [H, W].
+
+    Args:
+      path: a PNG of at most `side` rows and columns; or FILE:7, the picture
+        with number 7, from 0, of an IDX file, plain or gzip.
+      invert: whether black on white becomes white on black.
+    Raises:
+      UserError: one line, which names the file.
+    """
     numbered = not os.path.exists(path) and _NUMBERED.match(path)
     if numbered:
         file, number = numbered.group(1), int(numbered.group(2))

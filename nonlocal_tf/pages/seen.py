@@ -31,7 +31,7 @@ def read(file, config, invert=False):
     if config.network == "digits":
         from nonlocal_tf.data import pictures
         side = config.image_size
-        picture = pictures.one(file, side, invert)
+        picture = pictures.read(file, side, invert)
         before = [(side - each) // 2 for each in picture.shape]
         original = tuple((1, -start, each) for start, each in zip(
             before, picture.shape))

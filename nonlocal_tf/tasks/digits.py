@@ -118,4 +118,5 @@ def make_network(config, seed=None, **more):
 
 def read(file, config, flags):
     """A picture as a batch, uint8 [1, S, S, 1]; see `pictures.read`."""
-    return pictures.read(file, config.image_size, flags.invert)
+    side = config.image_size
+    return pictures.centred(pictures.read(file, side, flags.invert), side)
