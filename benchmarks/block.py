@@ -18,8 +18,8 @@ import sys
 
 from benchmarks import common, inputs, memory
 from benchmarks.common import Column
+from nonlocal_tf import command
 from nonlocal_tf.architecture import INSTANTIATIONS
-from nonlocal_tf.errors import UserError
 
 PLAIN, CHUNKED, PYTORCH = "plain", "chunked", "PyTorch"
 CONTENDERS = (PLAIN, CHUNKED, PYTORCH)
@@ -74,11 +74,8 @@ def _add_flags(parser):
 
 
 def _measure(flags, report):
-    for name in ("batch_size", "channels", "inner_channels",
-                 "affinity_limit"):
-        if getattr(flags, name) < 1:
-            raise UserError("--{} must be 1 or more; got {}.".format(
-                name, getattr(flags, name)))
+    command.check_ranges(flags, *[(name, 1, 10 ** 12) for name in (
+        "batch_size", "channels", "inner_channels", "affinity_limit")])
     for form in flags.forms:
         rows = []
         for side in sorted(flags.sizes):

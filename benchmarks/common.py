@@ -20,14 +20,6 @@ from nonlocal_tf.training.command import tune
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join(ROOT, "benchmarks", "results")
 
-_ENVIRONMENT = {
-    # PyTorch and ONNX Runtime are here those for the CPU.
-    "CUDA_VISIBLE_DEVICES": "-1",
-    # OpenMP's threads, which are PyTorch's, wait for each other in a loop of
-    # 300,000 rounds, some 10 ms. Where anything else runs, so that one of
-    # them has no core, that is 80 ms for a block of 1 ms.
-    "GOMP_SPINCOUNT": "1000"}
-
 
 class Figure(NamedTuple):
     """A median over the rounds, and the extremes."""
@@ -296,10 +288,12 @@ def main(name, description, arguments, add_flags, measure):
         flags.json = flags.json or os.path.join(RESULTS, name + (
             "_" + flags.network if unit(flags) == "clips" else "") + ".json")
         _check_path(flags.json)
-        for variable, value in _ENVIRONMENT.items():
-            if variable == "CUDA_VISIBLE_DEVICES":
-                os.environ[variable] = value
-            os.environ.setdefault(variable, value)
+        # PyTorch and ONNX Runtime are here those for the CPU.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        # OpenMP's threads, which are PyTorch's, wait for each other in a loop
+        # of 300,000 rounds, some 10 ms. Where anything else runs, so that one
+        # of them has no core, that is 80 ms for a block of 1 ms.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         tune(os.environ)
         report = Report(name, flags, arguments)
         try:

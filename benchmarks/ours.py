@@ -52,7 +52,18 @@ def assign(session, variables, values):
         name: values[name] for name in variables})
 
 
-class TrainStep:
+class _Step:
+    """A call runs `_step` in `_session`."""
+
+    def __call__(self):
+        self._session.run(self._step)
+
+    def close(self):
+        """Frees its memory."""
+        self._session.close()
+
+
+class TrainStep(_Step):
     """A call is one step of `nonlocal_tf.training.loop`, always on one batch.
 
     Args:
@@ -107,12 +118,8 @@ class TrainStep:
         """The short names of those that are trained."""
         return list(by_short_name(self._graph.network.trainable_variables))
 
-    def close(self):
-        """Frees its memory."""
-        self._session.close()
 
-
-class Matmul:
+class Matmul(_Step):
     """A call is one product of square matrices: what the machine can do.
 
     Args:
@@ -127,20 +134,13 @@ class Matmul:
             a, b = [tf1.Variable(
                 tf.cast(tf.random.normal([size, size]), precision),
                 use_resource=True) for _ in range(2)]
-            self._product = tf.matmul(a, b).op
+            self._step = tf.matmul(a, b).op
             self._session = tf1.Session(
                 graph=graph, config=session_config(threads))
             self._session.run(tf1.global_variables_initializer())
 
-    def __call__(self):
-        self._session.run(self._product)
 
-    def close(self):
-        """Frees its memory."""
-        self._session.close()
-
-
-class Block:
+class Block(_Step):
     """A call is one non-local block, forward and backward, in training.
 
     Args:
@@ -171,10 +171,3 @@ class Block:
                 graph=graph, config=session_config(threads))
             self._session.run(tf1.global_variables_initializer())
             assign(self._session, block.variables, values)
-
-    def __call__(self):
-        self._session.run(self._step)
-
-    def close(self):
-        """Frees its memory."""
-        self._session.close()

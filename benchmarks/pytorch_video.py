@@ -8,6 +8,8 @@ side of the benchmarks.
 import torch
 from torch.nn import functional
 
+from benchmarks.pytorch_network import norm
+
 LENGTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -111,14 +113,6 @@ def conv(weights, name, x, batch, stride=1):
     pad = [size // 2 for size in kernel.shape[2:]]
     return functional.conv3d(
         clips_of(x, batch), kernel, None, (1, stride, stride), pad)
-
-
-def norm(weights, name, x, is_training):
-    """Batch norm; its momentum of 0.1 is not ours."""
-    gamma, beta, mean, variance = (weights[name + "/" + part] for part in (
-        "gamma", "beta", "moving_mean", "moving_variance"))
-    return functional.batch_norm(
-        x, mean, variance, gamma, beta, training=is_training, eps=1e-5)
 
 
 def bottleneck(weights, name, x, batch, is_training, row, stride):

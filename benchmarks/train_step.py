@@ -12,7 +12,6 @@ here, so that first losses can be compared; they cost as much.
     python -m benchmarks.train_step --network c2d --precision float32
 """
 
-import os
 import sys
 
 from benchmarks import common, inputs, trace
@@ -20,7 +19,6 @@ from benchmarks.common import Column
 from nonlocal_tf import command
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.training import need
-from nonlocal_tf.training.command import tune
 
 PRECISIONS = ("float32", "bfloat16")
 BATCH = {"images": 16, "clips": 4}
@@ -67,7 +65,6 @@ def _add_flags(parser):
 
 def _measure(flags, report):
     command.check_ranges(flags, ("matmul_size", 1, 10 ** 5))
-    tune(os.environ)
     from benchmarks import ours
     ours.quiet()
     if flags.batch_size is None:
