@@ -165,7 +165,7 @@ def test_another_image_size_pads(train_url, images, tmp_path):
     with graph_session() as session:
         graph = inference.InferenceGraph(
             found.config, interface.of(found.config, None, "flat"))
-        graph.restore(session, found.prefix)
+        trained.restore(session, graph.variables, found.prefix)
         live = session.run(graph.logits, {
             graph.input: interface.digits(images, 40, "flat")})
     np.testing.assert_allclose(

@@ -158,7 +158,7 @@ def test_what_is_recorded_is_what_the_checkpoint_does(
     with graph_session() as session:
         graph = inference.InferenceGraph(
             found.config, interface.of(found.config, 8, "image"))
-        graph.restore(session, result.checkpoint)
+        trained.restore(session, graph.variables, result.checkpoint)
         row, = health.summary(["res4/0"], session.run(
             graph.attention, {graph.input: images}))
     last, = records(folder, "epoch")[-1]["attention"]

@@ -33,7 +33,7 @@ def test_onnx_runtime_gives_the_live_networks_answers(
     with graph_session() as session:
         graph = inference.InferenceGraph(
             found.config, interface.of(found.config, None, kind))
-        graph.restore(session, found.prefix)
+        trained.restore(session, graph.variables, found.prefix)
         live = session.run(graph.logits, {graph.input: x})
     frozen = graphdef.read(path)
     name = predict.logits_name(frozen, "output") + ":0"

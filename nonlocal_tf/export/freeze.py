@@ -35,13 +35,7 @@ def main(arguments, program="nonlocal-tf freeze"):
 def parse_flags(arguments, program):
     """The flags of freeze_pb.py as a namespace."""
     parser = Parser(program, _ABOUT)
-    parser.add_argument(
-        "--train_url", default="./output",
-        help="folder that was trained to; its newest checkpoint is taken "
-        "(default: %(default)s)")
-    parser.add_argument(
-        "--checkpoint", default="", help="a checkpoint, such as "
-        "output/Model/model.ckpt-220, in place of the newest")
+    parser.add_run()
     parser.add_argument(
         "--output", default="", help="the file to write (default: "
         "PB_Model/model.pb in --train_url, or beside the checkpoint's folder)")
@@ -141,7 +135,7 @@ def freeze(flags):
         with tf.Graph().as_default(), predict.cpu_session() as session:
             graph = inference.InferenceGraph(
                 config, face, flags.with_probabilities)
-            graph.restore(session, found.prefix)
+            trained.restore(session, graph.variables, found.prefix)
             storage.make_folder(os.path.dirname(path) or ".", "--output")
             live, attention = graph.answers(session, samples.inputs)
             frozen = _write(session, graph, path, flags.format,

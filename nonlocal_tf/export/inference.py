@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from nonlocal_tf import health, trained
+from nonlocal_tf import health
 from nonlocal_tf.architecture import DIGIT_SIZE
 from nonlocal_tf.export import interface, predict
 from nonlocal_tf.layers import log_mean_softmax
@@ -50,10 +50,6 @@ class InferenceGraph:
                 self.logits, name=interface.PROBABILITIES).op)
         self.variables = list(network.variables)
         self.attention = health.measure(watched)
-
-    def restore(self, session, prefix):
-        """Reads the network's variables; Adam's are left where they are."""
-        trained.restore(session, self.variables, prefix)
 
     def answers(self, session, samples):
         """Logits [N, classes], and the attention in the first of N samples."""
