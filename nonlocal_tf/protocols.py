@@ -98,9 +98,9 @@ class Protocol(NamedTuple):
     interpolation: of resizing; "truncate": float32 ratio, both sides cut;
     "even": rounded, half to even; "half_up": int(side * ratio + 0.5).
     dropout: of features before the classifier. inference_factor: of those
-    features outside training. averaging: over a video's views. class_names:
-    of the published weights. halving: (frames, interval) of the networks
-    that halve time in conv1 and in pool1.
+    features outside training. class_names: of the published weights.
+    halving: (frames, interval) of the networks that halve time in conv1 and
+    in pool1.
     """
 
     networks: dict
@@ -110,7 +110,6 @@ class Protocol(NamedTuple):
     interpolation: str = "linear"
     dropout: float = 0.5
     inference_factor: float = 1.0
-    averaging: str = "probabilities"
     class_names: str = "kinetics400"
     halving: tuple = ()
 

@@ -86,7 +86,7 @@ def frames(path, indices, video=None, change=None):
 
     Args:
       path: of the file.
-      indices: int array of any shape, or what makes one of the frame count.
+      indices: int array of any shape.
       video: what `inspect` found, if known: saves decoding twice.
       change: what makes the frame to keep of each, uint8 [H, W, 3].
     Returns:
@@ -96,8 +96,7 @@ def frames(path, indices, video=None, change=None):
         differ in size.
     """
     video = video or inspect(path)
-    indices = np.asarray(
-        indices(video.count) if callable(indices) else indices)
+    indices = np.asarray(indices)
     last = int(indices.max())
     if not 0 <= indices.min() <= last < video.count:
         raise UserError(

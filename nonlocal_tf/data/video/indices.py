@@ -13,21 +13,18 @@ def span(views):
     return views.frames * max(views.interval, 1)
 
 
-def test_indices(views, count, random=None):
-    """The frames of a test's clips.
+def test_indices(views, count):
+    """The frames of a test's clips, the same at each call.
 
     Args:
       views: `protocols.Views`.
       count: n, frames of the video, 1 or more.
-      random: RandomState for `starts` "random"; by default the same at each
-        call.
     Returns:
       int [clips, frames], each 0 to n - 1.
     """
     if not views.interval:
         return _middles(views.frames, count)[None]
-    starts = _STARTS[views.starts](
-        views, count, random or np.random.RandomState(0))
+    starts = _STARTS[views.starts](views, count, np.random.RandomState(0))
     return _clips(starts, views, count)
 
 

@@ -120,10 +120,7 @@ def _repeated(rows, paths, labels):
 
 
 def check_labelled(listed, name):
-    """Refuses a list without videos, or without a label for each."""
-    if not listed.paths:
-        raise UserError("--data_url must name videos; {!r} has none.".format(
-            name))
+    """Refuses a list without a label for each video."""
     bare = (listed.labels < 0).nonzero()[0]
     if len(bare):
         raise UserError(
