@@ -53,10 +53,6 @@ PLACEMENTS = {
     (152, 10): {"res3": (1, 3, 5, 7), "res4": (5, 11, 17, 23, 29, 35)},
 }
 
-TEN_BLOCKS = PLACEMENTS[50, 10]
-FIVE_BLOCKS = PLACEMENTS[50, 5]
-ONE_BLOCK = PLACEMENTS[50, 1]
-
 
 def parse_placement(text, resnet_size):
     """The placement that `text` names.

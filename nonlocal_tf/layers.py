@@ -43,12 +43,12 @@ def sizes(x):
             for axis, size in enumerate(static)]
 
 
-def warm_up_momentum(step, limit=MOMENTUM):
+def warm_up_momentum(step):
     """Momentum of the moving statistics after `step` updates.
 
-    min(limit, (1 + step) / (10 + step)): early statistics average the last
+    min(0.99, (1 + step) / (10 + step)): early statistics average the last
     steps alone, so that they follow weights that change fast; from step 890
-    on it is the usual 0.99. A plain 0.99 still holds 64 % of its start value
+    on it is the usual one. A plain 0.99 still holds 64 % of its start value
     after 45 steps.
 
     Args:
@@ -57,7 +57,7 @@ def warm_up_momentum(step, limit=MOMENTUM):
       float32 scalar.
     """
     step = tf.cast(step, tf.float32)
-    return tf.minimum(limit, (1.0 + step) / (10.0 + step))
+    return tf.minimum(MOMENTUM, (1.0 + step) / (10.0 + step))
 
 
 def max_pool(images, frames, windows):
@@ -129,7 +129,6 @@ class Conv(tf.Module):
     def __init__(self, in_channels, out_channels, kernel_size=1, stride=1,
                  bias=False, stddev=None, name="conv"):
         super().__init__(name=name)
-        self.kernel_size = kernel_size
         self.stride = stride
         if stddev is None:
             stddev = (2.0 / (kernel_size * kernel_size * in_channels)) ** 0.5

@@ -109,11 +109,6 @@ def test_foreign_files_are_used_and_logged_as_such(folder, monkeypatch):
     assert all(name in lines[0] for name in datasets.FILES)
 
 
-def test_unknown_name_lists_the_known(folder):
-    assert "digits, fashion_mnist, kmnist, mnist; it is 'cifar10'" in refused(
-        "cifar10", str(folder))
-
-
 @pytest.mark.parametrize("changes, words", [
     ({TEST_LABELS: labels([1, 2, 3])},
      TEST_IMAGES + " holds 2 images, " + TEST_LABELS + " 3 labels"),

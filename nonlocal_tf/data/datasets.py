@@ -6,7 +6,6 @@ are read and must hold the same: neither is silently preferred, so that a
 half-unpacked or a stale copy is noticed.
 """
 
-import hashlib
 import os
 import zlib
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from absl import logging
 
 from nonlocal_tf.data import digits, download, idx, pictures
 from nonlocal_tf.errors import UserError
-from nonlocal_tf.storage import locked, make_folder
+from nonlocal_tf.storage import locked, make_folder, sha256
 
 # The four files, in the order of the fields of `Dataset`.
 FILES = (
@@ -45,8 +44,8 @@ class Source(NamedTuple):
 def _files(end, text):
     """`FILES` with an ending, by a line each of SHA-256 and bytes."""
     entries = [line.split() for line in text.strip().split("\n")]
-    return {name + end: (sha256, int(size))
-            for name, (sha256, size) in zip(FILES, entries)}
+    return {name + end: (digest, int(size))
+            for name, (digest, size) in zip(FILES, entries)}
 
 
 DATASETS = {
@@ -214,10 +213,6 @@ def _copies(folder, *files):
 
 def _complete(name, folder, mirrors, files):
     """Gets the missing ones of `files`, unless `folder` holds another set."""
-    if name not in DATASETS:
-        raise UserError("--dataset must be one of {}; it is {!r}. For a set "
-                        "of your own take mnist and --data_url.".format(
-                            ", ".join(sorted(DATASETS)), name))
     foreign = []
     for path in _copies(folder, *FILES):
         published = _published_in(path)
@@ -273,9 +268,7 @@ def _published_in(path):
     try:
         size = os.path.getsize(path)
         if size in {size for _, size in names}:        # else not worth reading
-            with open(path, "rb") as file:
-                return names.get((hashlib.sha256(file.read()).hexdigest(),
-                                  size))
+            return names.get((sha256(path), size))
     except OSError:                                    # the reader will tell
         pass
     return None

@@ -7,8 +7,8 @@ from nonlocal_tf.architecture import (
     DIGIT_CLASSES,
     DIGIT_SIZE,
     EXPANSION,
+    PLACEMENTS,
     STAGES,
-    TEN_BLOCKS,
     check_placement,
 )
 from nonlocal_tf.layers import MOMENTUM, BatchNorm, Conv, Dense
@@ -140,7 +140,7 @@ class ResNet(tf.Module):
         if image_size < DIGIT_SIZE:
             raise ValueError("image_size must be at least {}, not {}".format(
                 DIGIT_SIZE, image_size))
-        placement = TEN_BLOCKS if placement is None else placement
+        placement = PLACEMENTS[50, 10] if placement is None else placement
         check_placement(placement, resnet_size)
         self.image_size = image_size
         self.compute_dtype = tf.as_dtype(compute_dtype)

@@ -6,6 +6,7 @@ import numpy as np
 
 from nonlocal_tf.architecture import BLOCKS, DIGIT_CLASSES, DIGIT_SIZE
 from nonlocal_tf.data import batches, datasets, pictures
+from nonlocal_tf.data.datasets import fingerprint  # noqa: F401
 from nonlocal_tf.networks.digits import ResNet
 
 UNIT = "images"
@@ -46,11 +47,6 @@ def name(config):
 def source(config):
     """Where that is."""
     return config.data_folder()
-
-
-def fingerprint(data):
-    """See `datasets.fingerprint`."""
-    return datasets.fingerprint(data)
 
 
 def train_batches(config, data, epoch, start, rank, ranks):

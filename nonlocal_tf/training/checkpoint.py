@@ -97,7 +97,7 @@ class CheckpointFolder:
                 "--resume=false needs a --train_url without checkpoints; {!r} "
                 "is there. Name another folder, or move {!r} away.".format(
                     prefix, os.path.dirname(self.path)))
-        note = self.note(steps[-1])
+        note = read_note(prefix, self._remedy(steps[-1]))
         check_settings(prefix, note["fixed"], fixed)
         return note
 
@@ -149,10 +149,6 @@ class CheckpointFolder:
             ['model_checkpoint_path: "{}"\n'.format(names[-1])]
             + ['all_model_checkpoint_paths: "{}"\n'.format(name)
                for name in names]))
-
-    def note(self, step):
-        """What `save` was given beside the variables; see `read_note`."""
-        return read_note(self.prefix(step), self._remedy(step))
 
     def restore(self, session, saver, step):
         """Reads every variable of the default graph; see `restore`."""
