@@ -193,7 +193,7 @@ def copy(src_url, dst_url, client_id=None):
 
 
 def copy_parallel(src_url, dst_url, file_list=None, threads=16,
-                  is_processing=True, use_queue=True, **ignored):
+                  is_processing=True, use_queue=True):
     """Copies the files of a folder directly under `dst_url`.
 
     `dst_url` is made if need be, what is there is replaced. A source that is
@@ -205,7 +205,6 @@ def copy_parallel(src_url, dst_url, file_list=None, threads=16,
       file_list: files relative to `src_url`; None: all, at any depth.
       threads: files at the same time.
     """
-    _name_ignored("copy_parallel", ignored)
     source, target, names = _Place(src_url), _Place(dst_url), file_list
     if names is None:
         found = source.stat()
@@ -309,7 +308,8 @@ class File:
 def set_auth(ak=None, sk=None, server=None, port=None, is_secure=None,
              ssl_verify=None, security_token=None, **ignored):
     """Sets the connection by the environment's variables; None: as it is."""
-    _name_ignored("set_auth", ignored)
+    if ignored:
+        logging.warning("set_auth: ignored: %s", ", ".join(sorted(ignored)))
     for name, value in (
             ("OBS_ACCESS_KEY_ID", ak), ("OBS_SECRET_ACCESS_KEY", sk),
             ("OBS_SECURITY_TOKEN", security_token), ("S3_ENDPOINT", (
@@ -325,9 +325,3 @@ def shift(*_):
         "shift changes open, os and shutil for the whole process, "
         "unreliably with threads. Copy the data with mox.file.copy_parallel, "
         "or call mox.file.File and its like where the files are used.")
-
-
-def _name_ignored(function, arguments):
-    if arguments:
-        logging.warning("%s: ignored: %s", function,
-                        ", ".join(sorted(arguments)))
