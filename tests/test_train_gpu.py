@@ -13,7 +13,7 @@ from support import ROOT, THIN
 from nonlocal_tf.data import download
 from nonlocal_tf.platforms import machine
 from nonlocal_tf.training import loop
-from nonlocal_tf.training.command import run, tune
+from nonlocal_tf.training.command import interpreter, run, tune
 
 SMALL = THIN + ["--non_local", "0", "--optimizer", "sgd"]
 INTERRUPT_AT_WORK = """
@@ -57,7 +57,26 @@ def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
     assert code == 0, errors
     assert "Epoch: 1\tLoss:" in output
     assert output.rstrip().endswith(
-        "python freeze_pb.py --train_url " + str(tmp_path))
+        " freeze_pb.py --train_url " + str(tmp_path))
+
+
+@pytest.mark.parametrize("on_path, below, named", [
+    ("env", ".", "python"), ("other", ".", "env/bin/python"),
+    ("none", ".", "env/bin/python"), ("other", "below", "{}/env/bin/python")])
+def test_the_last_line_names_the_python_that_trained(
+        tmp_path, monkeypatch, on_path, below, named):
+    """Not another of PATH, such as that of which a .venv's is a link."""
+    for name in ("other", "env"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+    (tmp_path / "below").mkdir()
+    python = tmp_path / "other" / "bin" / "python"
+    python.touch(0o755)
+    (tmp_path / "env" / "bin" / "python").symlink_to(python)
+    monkeypatch.setattr(
+        sys, "executable", str(tmp_path / "env" / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / on_path / "bin"))
+    monkeypatch.chdir(tmp_path / below)
+    assert interpreter() == named.format(tmp_path)
 
 
 def test_a_signal_saves_then_ends(tiny_set, tmp_path, monkeypatch, capfd):
