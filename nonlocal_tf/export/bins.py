@@ -80,7 +80,8 @@ def parse(arguments):
     interface.add_flags(parser)
     parser.add_argument(
         "--image_size", type=int,
-        help="pixels of the image layout, or of clips (default: 224)")
+        help="pixels of the image layout, with zeros around the images, which "
+        "are not resized; or of clips (default: 224)")
     parser.add_argument("--images", "--videos", type=int, default=0,
                         help="the first so many; 0: all (default)")
     parser.add_argument(

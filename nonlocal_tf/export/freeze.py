@@ -50,7 +50,8 @@ def parse_flags(arguments, program):
     interface.add_flags(parser)
     parser.add_argument(
         "--image_size", type=int, default=0,
-        help="S, in pixels (default: that of the training)")
+        help="S, in pixels; images get zeros around them, and are not resized "
+        "(default: that of the training)")
     parser.add_argument(
         "--with_probabilities", action="store_true",
         help="a second output, probabilities:0, float32 [B, classes]")
