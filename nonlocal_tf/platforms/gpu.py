@@ -36,11 +36,12 @@ class Platform:
         found = cluster.settle(os.environ)
         self.rank, self.size = found.rank, found.size
         self._threads = config.threads or machine.cores()
+        self.device = "GPU"
         with tf1.Session(graph=tf.Graph(),
                          config=self.session_config()) as session:
-            self.device = "GPU" if any(
-                device.device_type == "GPU"
-                for device in session.list_devices()) else "CPU"
+            if all(device.device_type != "GPU"
+                   for device in session.list_devices()):
+                self.device = "CPU"
         precision.check(config.precision, self.device)
         precision.check_wire(config.gradient_precision, self.device)
         self._peers = None if self.size == 1 else Peers(
@@ -54,7 +55,11 @@ class Platform:
         return tf1.Session(config=self.session_config())
 
     def session_config(self):
-        """ConfigProto: the threads, and GPU memory as it is needed."""
+        """ConfigProto: the threads, and GPU memory as it is needed.
+
+        On a CPU TensorFlow rewrites the graph once, not twice: steps are as
+        fast, and the first comes some seconds earlier.
+        """
         beginning = self._threads if self.size == 1 else max(
             self._threads, _BEGINNING)
         config = tf1.ConfigProto(
@@ -62,6 +67,9 @@ class Platform:
             intra_op_parallelism_threads=self._threads,
             inter_op_parallelism_threads=beginning)
         config.gpu_options.allow_growth = True
+        if self.device == "CPU":
+            rewriting = config.graph_options.rewrite_options
+            rewriting.meta_optimizer_iterations = type(rewriting).ONE
         return config
 
     def memory(self):

@@ -134,7 +134,8 @@ class TrainGraph:
         self.wishes = tf1.placeholder_with_default([0.0, 0.0], [2], "wishes")
         self.totals = platform.sum_over_ranks(tf.concat(
             [[loss / platform.size, correct], self.wishes], 0))
-        with tf.control_dependencies(updates):
+        # One edge to each of hundreds of operations, not one of each update.
+        with tf.control_dependencies([tf.group(*updates)]):
             # A list: the adapter's loss scale walks over it twice.
             applied = wrapped.apply_gradients(list(zip(
                 optimizer.adjusted(config, gradients, variables, {
