@@ -484,6 +484,59 @@ def test_an_assertion_is_left_out_by_write(tmp_path, capsys):
                            str(tmp_path / "clean.pb")]) == 0
 
 
+def branches():
+    """[5, 6] or [7, 8]: constants, tied to their branch by its control input;
+    behind an assertion, which is a branch too."""
+    x, = table()
+    with tf.control_dependencies([tf1.assert_less(x, 100.)]):
+        output(tf1.cond(tf.reduce_sum(x) > 0, lambda: tf.constant([5., 6.]),
+                        lambda: tf.constant([7., 8.])))
+
+
+def loop():
+    """Three times: 2 y + 1, or 2 y - 1 where the first of y is not above 0."""
+    x, = table()
+
+    def body(index, y):
+        one = tf1.cond(y[0, 0] > 0, lambda: tf.constant(1.),
+                       lambda: tf.constant(-1.))
+        with tf.control_dependencies([one]):
+            return index + tf.constant(1), 2 * y + one
+
+    output(tf1.while_loop(lambda index, y: index < 3, body, [0, x])[1])
+
+
+@pytest.fixture
+def control_flow_of_tensorflow_1():
+    was = tf1.control_flow_v2_enabled()
+    tf1.disable_control_flow_v2()
+    yield
+    if was:
+        tf1.enable_control_flow_v2()
+
+
+@pytest.mark.parametrize("build, positive, negative", [
+    (branches, [5, 6], [7, 8]), (loop, [[15] * 3] * 4, [[-15] * 3] * 4)])
+def test_write_leaves_branches_and_loops_whole(
+        build, positive, negative, tmp_path, control_flow_of_tensorflow_1,
+        capsys):
+    target = str(tmp_path / "clean.pb")
+    path = saved(build, tmp_path)
+    preflight.main([path, "--json"])
+    remedies = {each["node"]: each["remedy"] for each in json.loads(
+        capsys.readouterr().out)["findings"]}
+    assert preflight.main([path, "--write", target]) == 0
+    written = graphdef.read(target)
+    assert "Assert" not in {each.op for each in written.node}
+    for name in set(remedies) & {each.name for each in written.node}:
+        assert "--write" not in remedies[name]
+    ones = np.ones([4, 3], np.float32)
+    for sign, expected in ((1, positive), (-1, negative)):
+        (answer,), = predict.predict(written, [{"input:0": sign * ones}],
+                                     ["output"])
+        assert answer.tolist() == expected
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_write_replaces_files_alone(make, tmp_path, capsys):
     target = str(tmp_path / "target")

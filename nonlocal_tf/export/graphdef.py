@@ -144,13 +144,37 @@ def needed(graph_def, outputs, stops=(), control=True):
     for the order alone.
     """
     nodes = by_name(graph_def)
+    ties = () if control else in_control_flow(graph_def)
 
     def inputs(name):
         return [] if name in stops else [
             source(each) for each in nodes[name].input
-            if source(each) in nodes and (control or each[0] != "^")]
+            if source(each) in nodes and (
+                control or each[0] != "^" or source(each) in ties)]
 
     return topological([name for name in outputs if name in nodes], inputs)
+
+
+def in_control_flow(graph_def):
+    """Names of nodes in a branch of tf.cond or in a tf.while_loop (of TF 1).
+
+    A control input from there may be all that ties a node, such as a constant,
+    to its branch or loop; from elsewhere it gives an order alone.
+    """
+    nodes = by_name(graph_def)
+
+    def inputs(name):                   # without a loop's way back
+        return [each for each in map(source, nodes[name].input)
+                if each in nodes and nodes[each].op != "NextIteration"]
+
+    depths = {}                         # a loop's body: two, Enter and Switch
+    for name in topological(nodes, inputs):
+        op, read = nodes[name].op, inputs(name)
+        joins = op == "Merge" and len(read) == len(nodes[name].input)
+        depths[name] = {"Enter": 1, "Exit": -2}.get(op, 0) - joins + max(
+            [depths.get(each, 0) + (nodes[each].op == "Switch")
+             for each in read] or [0])
+    return {name for name, depth in depths.items() if depth > 0}
 
 
 def leaves(graph_def):

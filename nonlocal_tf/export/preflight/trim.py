@@ -86,9 +86,10 @@ def write(graph_def, path, target, request):
       request: an `atc.Request`; without out_nodes, the outputs are what nothing
         reads.
     Returns:
-      The new GraphDef: without nodes that no output needs, control inputs,
-      devices, functions that no node calls, and attributes that 1.15 does not
-      know and that are at their defaults; others stay.
+      The new GraphDef: without nodes that no output needs, control inputs (but
+      for those of control flow), devices, functions that no node calls, and
+      attributes that 1.15 does not know and that are at their defaults; others
+      stay.
     Raises:
       UserError: an output is not there, or the file cannot be written.
     """
@@ -108,8 +109,10 @@ def write(graph_def, path, target, request):
     if not outputs:
         raise UserError("--write needs an output; {!r} has none that gives a "
                         "value. Give --out_nodes.".format(path))
+    ties = graphdef.in_control_flow(trimmed)
     for node in trimmed.node:
-        node.input[:] = [name for name in node.input if name[0] != "^"]
+        node.input[:] = [name for name in node.input if name[0] != "^"
+                         or graphdef.source(name) in ties]
     result = fold.sorted_nodes(trimmed, outputs)
     _add_library(result, trimmed.library)
     storage.make_folder(os.path.dirname(target) or ".", "--write")
