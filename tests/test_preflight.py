@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -590,7 +591,6 @@ def test_an_atc_line_can_be_pasted(tmp_path):
     for code, flags in (
             (0, ["--input_shape=input:2,4", "--out_nodes=output:0"]),
             (0, ["--input_shape=input:-1,4", "--dynamic_batch_size=1,8"]),
-            (0, ["--input_shape=input:-1,-1", "--dynamic_dims=1,2;3,4"]),
             (1, ["--input_shape=input:-1,4"])):
         assert preflight.main(line + flags) == code
 
@@ -620,15 +620,7 @@ def test_an_atc_line_can_be_pasted(tmp_path):
     (["a.pb", "--input_shape", "input:0,4"], "sizes above 0"),
     (["a.pb", "--out_nodes", "output:a"], "must be like output:0"),
     (["a.pb", "--dynamic_batch_size", "1,2"], "needs an --input_shape"),
-    (["a.pb", "--input_shape", "i:-1,4", "--dynamic_batch_size", "1,x"],
-     "gears of 1 number each"),
-    (["a.pb", "--input_shape", "i:-1,4", "--dynamic_batch_size", "8"],
-     "at least two gears"),
     (["a.pb", "--input_shape", "i:-1,4", "--dynamic_dims", "1;8"], "E10001"),
-    (["a.pb", "--input_shape", "i:-1,-1", "--dynamic_dims", "1;8",
-      "--input_format", "ND"], "gears of 2 numbers each"),
-    (["a.pb", "--input_shape", "i:1,3,-1,-1", "--dynamic_image_size",
-      "8,8;9,9"], "E10019"),
     (["a.pb", "--input_shape", "i:-1,4", "--dynamic_batch_size", "1",
       "--dynamic_dims", "1;2"], "exclude each other"),
     (["nowhere.pb"], "'nowhere.pb': No such file"),
@@ -640,6 +632,42 @@ def test_unusable_is_one_line(arguments, message, tmp_path, monkeypatch,
     assert preflight.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+GEARS = [                       # flag, --input_shape, format, fit, do not
+    ("dynamic_batch_size", "-1,4", "ND", ["1,8", "1,8,32,", ",".join(
+        map(str, range(1, 101)))], [
+            "8", "1;8", "8,8", "0,8", "1,x", "1, 8", "1,,8", "1,²", ",".join(
+                map(str, range(1, 102)))]),
+    ("dynamic_dims", "-1,4", "ND", ["1;8", "1;8;"], [
+        "1,8", "8;8", "0;8", "8", "1;8,9", "-1;8"]),
+    ("dynamic_dims", "-1,-1", "ND", ["1,2;3,4", "1,2;2,1"], [
+        "1,2", "1;8", "1, 2;3,4", "1,2;1,2", "1,0;3,4", "1,2,3,4"]),
+    ("dynamic_image_size", "1,-1,-1,3", "NHWC", ["8,8;9,9"], [
+        "8,8", "8;9", "8,8;8,8", "8,9,10;8,9,11", "0,8;9,9"]),
+    ("dynamic_image_size", "1,3,-1,-1", "NCHW", ["8,8;9,9"], []),
+    ("dynamic_image_size", "1,-1,-1,3", "NCHW", [], ["8,8;9,9"]),
+    ("dynamic_image_size", "1,-1,-1,3", "ND", [], ["8,8;9,9"]),
+    ("dynamic_image_size", "1,4,-1,-1,3", "NDHWC", [], ["8,8;9,9"]),
+    ("dynamic_image_size", "1,-1,-1", "NHWC", [], ["8,8;9,9"]),
+]
+
+
+@pytest.mark.parametrize("flag, sizes, layout, good, bad", GEARS)
+def test_gears_are_taken_and_refused_as_atc_does(flag, sizes, layout, good,
+                                                 bad):
+    """atc_ir_common.cc and multi_batch_options.cc of 2021."""
+    def ask(gears):
+        return preflight.parse([
+            "a.pb", "--input_shape=i:" + sizes, "--input_format=" + layout,
+            "--{}={}".format(flag, gears)]).request.dynamic
+
+    assert all(map(ask, good))
+    for gears in bad:
+        with pytest.raises(UserError, match="--" + flag) as error:
+            ask(gears)
+        hint = re.search(r"such as (\S+)", str(error.value))
+        assert hint is None or ask(hint.group(1))
 
 
 @pytest.mark.parametrize("content, message", [

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from typing import List, NamedTuple, Optional
 
 from nonlocal_tf.errors import UserError
@@ -98,40 +99,48 @@ def request(flags):
 
 
 def _check_dynamic(name, flags):
-    """The rules of atc for its three flags of open sizes."""
+    """The rules of atc for its three flags of open sizes.
+
+    Read in the sources of 2021: atc_ir_common.cc, multi_batch_options.cc. Some
+    versions take blanks in some of the flags (uncertain which); none is needed.
+    """
     shapes = [sizes for sizes in (flags.input_shape or {}).values()
               if -1 in sizes]
     if not shapes:
         raise UserError("--{} needs an --input_shape with -1 for what is open."
                         .format(name))
-    layout = flags.input_format or "NHWC"
+    batch = name == "dynamic_batch_size"
     if name == "dynamic_dims":
         if flags.input_format != "ND":
             raise UserError("--dynamic_dims needs --input_format=ND (E10001).")
         values = sum(sizes.count(-1) for sizes in shapes)
     else:
-        batch = name == "dynamic_batch_size"
-        wanted = [0] if batch else [layout.find("H"), layout.find("W")]
-        values = len(wanted)
+        layout = flags.input_format or "NHWC"
+        wanted = [0] if batch else {
+            "NHWC": [1, 2], "NCHW": [2, 3]}.get(layout)
+        values = 1 if batch else 2
         if any([at for at, size in enumerate(sizes) if size == -1] != wanted
-               for sizes in shapes):
+               or not batch and len(sizes) != 4 for sizes in shapes):
             raise UserError(
                 "--dynamic_batch_size opens the first size alone; "
                 "--input_shape has -1 elsewhere too." if batch else
-                "--dynamic_image_size opens H and W of {}, and no other size "
-                "(E10019).".format(layout))
-    text = getattr(flags, name)
-    gears = (text.replace(",", ";") if values == 1 else text).strip(";")
-    gears = [gear.split(",") for gear in gears.split(";")]
-    if len(gears) < 2 or any(
-            len(gear) != values or not all(
-                size.strip().isdigit() for size in gear) for gear in gears):
+                "--dynamic_image_size opens H and W of the four sizes of NHWC "
+                "or NCHW, and no other size (E10019); --input_format is {}."
+                .format(layout))
+    text, between = getattr(flags, name), "," if batch else ";"
+    gears = text[:-1] if text.endswith(between) else text
+    gears = [[gear] if batch else gear.split(",")
+             for gear in gears.split(between)]
+    if not 2 <= len(set(map(tuple, gears))) == len(gears) <= 100 or not all(
+            len(gear) == values and all(
+                re.fullmatch("[1-9][0-9]*", size) for size in gear)
+            for gear in gears):
         raise UserError(
-            "--{} must be at least two gears of {} number{} each, such as {}; "
-            "got {!r}.".format(
-                name, values, "s" * (values > 1), "1,8,32" if values == 1 else
-                ";".join(",".join([size] * values) for size in ("1", "8")),
-                text))
+            "--{} must be 2 to 100 different gears, {!r} between them, each of "
+            "{} number{} above 0, without blanks, such as {} (E10033 to E10042)"
+            "; got {!r}.".format(
+                name, between, values, "s" * (values > 1), between.join(
+                    ",".join([size] * values) for size in "18"), text[:200]))
 
 
 def _shapes(text):
