@@ -454,6 +454,16 @@ def test_clean_graph_keeps_the_functions_that_it_calls(tmp_path):
     assert answer.tolist() == [[0, 2, 0, 4]] * 2
 
 
+def test_a_function_is_a_doubt_beside_the_library_that_atc_reads(
+        tmp_path, capsys):
+    path = saved(with_function, tmp_path)
+    assert preflight.main([path]) == 1
+    assert "func2graph.py" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "graph_def_library.pbtxt").write_text("library {}\n")
+    assert preflight.main([path]) == 0
+    assert "The file is there" in " ".join(capsys.readouterr().out.split())
+
+
 def test_write_makes_no_output_of_what_was_read_for_its_order(tmp_path):
     checked = node("checked", "CheckNumerics", "input", T=FLOAT)
     checked.attr["message"].s = b""

@@ -11,6 +11,7 @@ doubts); 2: no such graph, or wrong flags.
 """
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -68,14 +69,21 @@ def _examine(flags):
     import tensorflow as tf  # --help and a wrong file are answered without it
 
     from nonlocal_tf.export import graphdef, rehearsal
-    from nonlocal_tf.export.preflight import affinity, checks, ranges, trim
+    from nonlocal_tf.export.preflight import (
+        affinity,
+        checks,
+        operations,
+        ranges,
+        trim,
+    )
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     graph_def = graphdef.parse(data, path)
     del data                            # as large as the graph
     if flags.write:
         graph_def = trim.write(graph_def, path, flags.write, flags.request)
         path = flags.write
-    findings = checks.examine(graph_def, flags.request)
+    findings = checks.examine(graph_def, flags.request, os.path.isfile(
+        os.path.join(os.path.dirname(path), operations.LIBRARY)))
     matrices = affinity.matrices(graph_def, flags.request)
     measured = None
     if flags.run:

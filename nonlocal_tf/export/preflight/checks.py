@@ -21,12 +21,13 @@ _ORDERS = ("preflight --write clean.pb leaves it out: no output needs its "
            "value, only its order.")
 
 
-def examine(graph_def, request=None):
+def examine(graph_def, request=None, library=False):
     """All findings about a graph.
 
     Args:
       graph_def: any GraphDef.
       request: what ATC will be asked for, an `atc.Request`.
+      library: whether an `operations.LIBRARY` lies beside its file.
     Returns:
       A list of `Finding`s about what ATC leaves of it (`trim`): graph, inputs,
       outputs, then the nodes in the file's order.
@@ -45,7 +46,7 @@ def examine(graph_def, request=None):
     values = set(graphdef.needed(graph_def, outputs, control=False))
     orders = set(graphdef.needed(graph_def, outputs)) - values
     for node in graph_def.node:
-        found = operations.of_node(node, known, functions, nodes)
+        found = operations.of_node(node, known, functions, nodes, library)
         found += volumes.of_node(node, nodes, request)
         if node.name in orders:
             found = [each._replace(remedy=_ORDERS) for each in found]

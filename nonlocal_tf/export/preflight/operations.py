@@ -12,6 +12,7 @@ from nonlocal_tf.export import graphdef
 tf1 = tf.compat.v1
 
 REJECT, DOUBT = "reject", "doubt"
+LIBRARY = "graph_def_library.pbtxt"     # of functions, by ATC's func2graph.py
 
 
 class Finding(NamedTuple):
@@ -136,15 +137,20 @@ def called(node, functions):
     return names.intersection(functions)
 
 
-def of_node(node, known, functions, nodes):
-    """Findings about one node; `functions` and `nodes` are by name."""
+def of_node(node, known, functions, nodes, library):
+    """Findings about one node; `functions` and `nodes` are by name.
+
+    `library`: whether a `LIBRARY` lies beside the file.
+    """
     names = called(node, functions)
     if names or _CALLS.match(node.op):
         return [Finding(
-            REJECT, "function", node.name,
-            "{}: calls {}; ATC looks for the body in graph_def_library.pbtxt "
-            "beside the model (E12013, E12029)".format(
-                node.op, ", ".join(sorted(names)) or "a function"),
+            DOUBT if library else REJECT, "function", node.name,
+            "{}: calls {}; ATC looks for the body in {} beside the model "
+            "(E12013, E12029)".format(
+                node.op, ", ".join(sorted(names)) or "a function", LIBRARY),
+            "The file is there; what it holds was not examined (uncertain)."
+            if library else
             "func2graph.py of ATC's package writes that file; or build the "
             "graph without tf.function, tf.cond and tf.while_loop.")]
     for pattern, level, check, reason, remedy in _KINDS:
