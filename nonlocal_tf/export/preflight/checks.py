@@ -150,12 +150,6 @@ def _placeholder(node, asked, request):
                     "N" if size is None else str(size)
                     for size in declared or [None])))]
         return []
-    if declared is not None and len(asked) != len(declared):
-        return [Finding(
-            REJECT, "input_rank", node.name,
-            "--input_shape gives {} sizes, the Placeholder has {}: {}".format(
-                len(asked), len(declared), shown),
-            "Give one size for each of its dimensions.")]
     findings = []
     if -1 in asked and not request.dynamic:
         findings.append(Finding(
@@ -165,7 +159,13 @@ def _placeholder(node, asked, request):
     differing = [
         "{} for {}".format(new, old) for new, old in zip(asked, declared or [])
         if old is not None and new != old]
-    if differing:
+    if declared is not None and len(asked) != len(declared):
+        findings.append(Finding(        # ATC writes it in before it compares
+            DOUBT, "input_rank", node.name,
+            "--input_shape gives {} sizes, the Placeholder has {}: {}".format(
+                len(asked), len(declared), shown),
+            "Give one size for each of its dimensions."))
+    elif differing:
         findings.append(Finding(
             DOUBT, "input_size", node.name,
             "--input_shape asks for other sizes than the graph was frozen "
