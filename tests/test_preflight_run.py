@@ -1,10 +1,13 @@
 """Preflight's --run: the range of a graph's values, against that of fp16."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import ROOT
 from test_preflight_video import CLIP, attention, clip, output, saved
 
 from nonlocal_tf.export.preflight import __main__ as preflight
@@ -119,3 +122,20 @@ def test_a_run_that_cannot_be_is_one_line(build, text, message, tmp_path,
     assert preflight.main([path, "--run", text, "--json"]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_for_ever_ends_at_sigterm(tmp_path):
+    """Nobody fills the queue; session.run waits in C++."""
+    def build():
+        queue = tf1.FIFOQueue(1, [tf.float32], [[2, 3]])
+        output(clip([2, 3]) + queue.dequeue())
+
+    path = saved(build, tmp_path)
+    bins = write_bins(tmp_path / "bins", np.ones([2, 3]))
+    end = "import os, signal, sys, threading\n" \
+        "from nonlocal_tf.export.preflight import __main__, ranges\n" \
+        "threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()\n" \
+        "sys.exit(__main__.main(sys.argv[1:]))"
+    assert subprocess.run([sys.executable, "-c", end, path, "--run", bins],
+                          cwd=ROOT, timeout=60).returncode == 143

@@ -1,5 +1,7 @@
 """What a frozen graph answers, as it is and rounded to fp16."""
 
+import concurrent.futures
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +40,19 @@ def cpu_session():
     config = tf1.ConfigProto(device_count={"GPU": 0})
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return tf1.Session(config=config)
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Yields `run` of a `cpu_session`.
+
+    Python acts on a signal between its own steps: a graph that waits for ever
+    is run in a thread, and closing its session ends it.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as thread, \
+            cpu_session() as session:
+        yield lambda fetches, feed: thread.submit(
+            session.run, fetches, feed).result()
 
 
 def predict(graph_def, feeds, fetches):

@@ -4,7 +4,6 @@ Either runs the .pb in the place of the .om that atc makes of it: which inputs
 and outputs that has, the sizes of its files, and the run on the CPU.
 """
 
-import concurrent.futures
 import contextlib
 import json
 import os
@@ -199,26 +198,21 @@ def _output_names(graph_def, flags):
 
 @contextlib.contextmanager
 def running(model):
-    """Yields a function: arrays of the inputs to (outputs, milliseconds).
-
-    Python acts on a signal between its own steps: a graph that waits for ever
-    is run in a thread, and closing its session ends it.
-    """
+    """Yields a function: arrays of the inputs to (outputs, milliseconds)."""
     import tensorflow as tf
 
     from nonlocal_tf.export import graphdef, predict
-    with concurrent.futures.ThreadPoolExecutor(1) as thread, \
-            tf.Graph().as_default() as graph, \
-            predict.cpu_session() as session:
+    with tf.Graph().as_default() as graph, \
+            predict.interruptible() as execute:
         graphdef.load(model.graph_def, model.path)
         fetches = [_tensor(graph, name) for name in model.outputs]
 
         def run(arrays):
             began = time.perf_counter()
             try:
-                results = thread.submit(session.run, fetches, {
+                results = execute(fetches, {
                     entry.name + ":0": array for entry, array in zip(
-                        model.inputs, arrays)}).result()
+                        model.inputs, arrays)})
             except (MemoryError, ValueError, TypeError,
                     tf.errors.OpError) as error:
                 raise UserError(

@@ -69,13 +69,13 @@ def measure(graph_def, request, matrices, text):
     graph_def = trim.loadable(trim.trim(graph_def, request), request)
     inputs = _inputs(graph_def)
     runs = _runs(inputs, text)
-    with tf.Graph().as_default() as graph, predict.cpu_session() as session:
+    with tf.Graph().as_default() as graph, predict.interruptible() as execute:
         graphdef.load(graph_def, "the graph")
         tensors = [each for operation in graph.get_operations()
                    for each in operation.outputs if _counts(each)]
         scores = [graph.get_tensor_by_name(each.scores) for each in matrices]
         fetches = [_measured(each) for each in tensors + scores]
-        found = [_run(session, fetches, {
+        found = [_run(execute, fetches, {
             entry.name + ":0": rehearsal.read_bin(entry, path)
             for entry, path in zip(inputs, paths)}) for paths in runs[:MOST]]
     largest, finite = np.moveaxis(np.array(found), 2, 0)    # [runs, tensors]
@@ -133,9 +133,9 @@ def _measured(tensor):
             tf.reduce_all(tf.math.is_finite(tensor)))
 
 
-def _run(session, fetches, feed):
+def _run(execute, fetches, feed):
     try:
-        return session.run(fetches, feed)
+        return execute(fetches, feed)
     except (MemoryError, ValueError, TypeError, tf.errors.OpError) as error:
         raise UserError(
             "--run: the graph could not be executed on this CPU: {} Leave "
