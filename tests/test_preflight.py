@@ -568,7 +568,11 @@ def test_write_replaces_files_alone(make, tmp_path, capsys):
     [const("d", np.int32([2 ** 31 - 1])), const("v", np.int32(1)),
      node("f", "Fill", "d", "v", T=INT32, index_type=INT32),
      node("output", "Reshape", "input", "f", T=FLOAT, Tshape=INT32)],
-], ids=["axes", "shape", "fill"])
+    [const("c", np.int32([2 ** 31 - 1])), const("v", np.int32(1)),
+     node("d", "Identity", "c", T=INT32),
+     node("f", "Fill", "d", "v", T=INT32, index_type=INT32),
+     node("output", "Reshape", "input", "f", T=FLOAT, Tshape=INT32)],
+], ids=["axes", "shape", "fill", "fill_behind_identity"])
 def test_a_few_bytes_are_not_expanded_to_gigabytes(nodes):
     found, = checks.examine(graph(placeholder(), *nodes))
     assert (found.check, "the file does not hold" in found.reason) == (
@@ -765,6 +769,17 @@ def registry():
         buffer = wrapped.TF_GetAllOpList()
     return {each.name: each for each in op_def_pb2.OpList.FromString(
         wrapped.TF_GetBuffer(buffer)).op}
+
+
+def test_each_number_of_results_is_bounded():
+    """By whatever attribute an operation's definition gives it."""
+    for name, definition in registry().items():
+        for each in definition.output_arg:
+            if each.number_attr and hasattr(tf.raw_ops, name):
+                made = node("output", name)
+                made.attr[each.number_attr].i = 2 ** 20
+                with pytest.raises(UserError, match="1,048,576 results"):
+                    graphdef.load(graph(made), name)
 
 
 def test_table_is_that_of_tensorflow_1_15_and_what_is_newer():

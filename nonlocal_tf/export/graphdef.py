@@ -14,7 +14,6 @@ tf1 = tf.compat.v1
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _PERHAPS = " (an .onnx, a SavedModel, a .meta, a part of a checkpoint?)"
-_COUNTS = ("num_split", "num", "num_partitions", "top_paths", "N")
 _MOST_RESULTS = 2 ** 16         # of one operation
 _MOST_ELEMENTS = 2 ** 26        # of one value, repeated
 
@@ -73,11 +72,11 @@ def _text(data):
 def _check_sizes(graph_def, path):
     """Refuses a few bytes that TensorFlow would expand to gigabytes."""
     for node in graph_def.node:
-        split = max([node.attr[name].i for name in _COUNTS
-                     if name in node.attr] or [0])
-        if split > _MOST_RESULTS:
+        count = max([node.attr[each.number_attr].i for each in _results(node)
+                     if each.number_attr in node.attr] or [0])
+        if count > _MOST_RESULTS:
             raise UserError("{!r}: {!r} ({}) wants {:,} results.".format(
-                path, node.name, node.op, split))
+                path, node.name, node.op, count))
     nodes = by_name(graph_def)
     for node in graph_def.node:
         sizes = [elements(node)]
@@ -210,15 +209,19 @@ def attribute_type(node, *names):
     return 0
 
 
-def result_type(node):
-    """Of a node's first result, by its operation's definition; else 0."""
+def _results(node):
+    """What its operation's definition says of its results; else []."""
     find = getattr(op_def_registry, "get", None)        # not in 1.15
     definition = (find or op_def_registry.get_registered_ops().get)(node.op)
-    if not definition or not definition.output_arg:
-        return 0
-    first = definition.output_arg[0]
-    return first.type or attribute_type(
-        node, first.type_attr or first.type_list_attr)
+    return definition.output_arg if definition else []
+
+
+def result_type(node):
+    """Of a node's first result, by its operation's definition; else 0."""
+    for first in _results(node):
+        return first.type or attribute_type(
+            node, first.type_attr or first.type_list_attr)
+    return 0
 
 
 def is_training(node):
@@ -237,8 +240,10 @@ def array_of(node):
 
 
 def constant(nodes, name):
-    """`array_of` the node, among `nodes` by name, that an input names."""
+    """`array_of` the node, of `nodes`, that an input names, or its Identity."""
     node = nodes.get(source(name))
+    if node is not None and node.op == "Identity" and node.input:
+        node = nodes.get(source(node.input[0]))
     return None if node is None else array_of(node)
 
 
