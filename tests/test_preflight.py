@@ -17,8 +17,9 @@ from nonlocal_tf.layers import BatchNorm
 from nonlocal_tf.non_local import NonLocalBlock
 
 tf1 = tf.compat.v1
-FLOAT, INT32, FLOAT64 = [each.as_datatype_enum for each in (
-    tf.float32, tf.int32, tf.float64)]
+FLOAT, INT32, FLOAT64, COMPLEX64, BFLOAT16 = [
+    each.as_datatype_enum for each in (
+        tf.float32, tf.int32, tf.float64, tf.complex64, tf.bfloat16)]
 
 
 def node(name, op, *inputs, **types):
@@ -279,6 +280,8 @@ DOUBTED = {
     "argmax": (argmax, {}, {"argmax_int64"}),
     "int64": (typed(tf.int64), {}, {"output_type"}),
     "float64": (one("Cast", SrcT=FLOAT, DstT=FLOAT64), {}, {"type"}),
+    "complex64": (one("Cast", SrcT=FLOAT, DstT=COMPLEX64), {}, {"type"}),
+    "bfloat16": (one("Cast", SrcT=FLOAT, DstT=BFLOAT16), {}, {"type"}),
     "new_attribute": (batch_norm(
         is_training=("b", False), exponential_avg_factor=("f", 1.0)), {}, {
             "new_attribute"}),
@@ -395,6 +398,17 @@ def test_bad_graph_is_told(name, tmp_path):
         path = saved(graph_def, tmp_path)
         assert preflight.main([path]) == int(rejected)
         assert preflight.main([path, "--strict"]) == 1
+
+
+@pytest.mark.parametrize("op", [
+    "Enter", "Exit", "NextIteration", "Switch", "Merge", "LoopCond",
+    "TensorArrayV3", "TensorArrayReadV3"])
+def test_each_operation_of_control_flow_is_a_doubt(op):
+    """Alone most do not load, which is another finding."""
+    found = [each for each in checks.examine(one(op, T=FLOAT))
+             if each.check != "does_not_load"]
+    assert [(each.level, each.check) for each in found] == [
+        (checks.DOUBT, "control_flow")]
 
 
 def test_every_batch_norm_of_the_known_system_is_named():
