@@ -97,13 +97,15 @@ def test_new_images_never_lie_beside_old_labels(
 
 
 def test_labels_do_not_go_where_msame_reads(tmp_path, tiny_set, capsys):
-    """A folder of .bin files, whatever its name."""
-    written(tmp_path, tiny_set, "--image_size", "28")
-    os.rename(str(tmp_path / "bins" / "input"), str(tmp_path / "mine"))
-    assert bins.main(["--data_url", tiny_set, "--output",
-                      str(tmp_path / "mine")]) == 2
-    assert "msame reads whole" in capsys.readouterr().err
-    assert os.listdir(str(tmp_path / "mine")) == ["1_batch_0_32.bin"]
+    """A folder of .bin files of images or of clips, whatever its name."""
+    for name in ("1_batch_0_32.bin", "0.bin"):
+        folder = tmp_path / ("of_" + name[0])
+        folder.mkdir()
+        (folder / name).write_bytes(b"")
+        assert bins.main(["--data_url", tiny_set, "--output",
+                          str(folder)]) == 2
+        assert "msame reads whole" in capsys.readouterr().err
+        assert os.listdir(str(folder)) == [name]
 
 
 @pytest.mark.parametrize("arguments, message", [
