@@ -29,9 +29,9 @@ def start(arguments, train_url):
 
 def digits(folder):
     """Arguments, kills, and the steps of more than these leave time for."""
-    write_tiny_set(folder, train=400, test=57)
-    return ["--data_url", str(folder), "--Epoch", str(3 * KILLS)] + THIN, (
-        KILLS, 3 * KILLS * 50)
+    write_tiny_set(folder, train=160, test=57)
+    return ["--data_url", str(folder), "--Epoch", str(5 * KILLS)] + THIN, (
+        KILLS, 5 * KILLS * 20)
 
 
 def videos(folder):
@@ -53,7 +53,7 @@ def kill_somewhere(process, moments):
         for line in process.stdout:
             if line.startswith("First step"):
                 break
-        time.sleep(moments.uniform(0.0, 4.0))
+        time.sleep(moments.uniform(0.0, 2.0))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return process.returncode == -signal.SIGKILL

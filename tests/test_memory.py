@@ -12,7 +12,7 @@ def figures(folder, data, *flags):
     """GiB: estimated, and at most taken."""
     text = subprocess.run(
         [sys.executable, "train_gpu.py", "--data_url", data, "--train_url",
-         str(folder), "--max_steps", "2"] + list(flags), cwd=ROOT, check=True,
+         str(folder), "--max_steps", "1"] + list(flags), cwd=ROOT, check=True,
         stdout=subprocess.PIPE, universal_newlines=True).stdout
     found = [re.search(pattern, text) for pattern in (
         r"Estimate: ([0-9.]+) GiB", r"at most ([0-9.]+) GiB")]
