@@ -16,8 +16,8 @@ from nonlocal_tf.training.messages import GIB
 
 tf1 = tf.compat.v1
 
-# Of the free memory for --micro_batch auto: 85 % less what `need.memory` may
-# be wrong by.
+# Of what is free and what the process has, for --micro_batch auto: 85 % less
+# what `need.memory` may be wrong by.
 _SHARE = 0.8
 # Numbers over which batch norm averages a channel, for --micro_batch auto.
 _LEAST = 8
