@@ -1,11 +1,12 @@
 """Gradients by a matrix product, against NumPy and TensorFlow's own."""
 
+import functools
 import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import SGD, graph_session, tf1, thin_config
+from support import graph_session, tf1, thin_config
 
 from nonlocal_tf.layers import conv2d
 from nonlocal_tf.platforms.gpu import Platform
@@ -42,12 +43,24 @@ def test_of_a_1x1_convolution_equal_numpy(stride):
         @ dy.reshape(-1, 4), rtol=1e-5, atol=1e-5)
 
 
+@functools.lru_cache(maxsize=None)
+def training_graph(plain):
+    config = thin_config("", "x", plain=plain, non_local="0")
+    with tf.Graph().as_default() as graph:
+        TrainGraph(config, 10, Platform(config))
+    return graph
+
+
+def test_a_step_has_fewer_control_edges_than_operations(shallow):
+    """Each update before each of Adam's operations would be many more."""
+    operations = training_graph(False).get_operations()
+    assert sum(len(op.control_inputs) for op in operations) < len(operations)
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_of_a_strided_1x1_filter_are_never_by_onednn(shallow, plain):
     """Where it would write beyond its memory: oneDNN's issue 6035."""
-    config = thin_config("", "x", plain=plain, non_local="0", **SGD)
-    with tf.Graph().as_default() as graph:
-        TrainGraph(config, 10, Platform(config))
+    graph = training_graph(plain)
     strided = {op.name for op in graph.get_operations()
                if op.type == "Conv2D" and max(op.get_attr("strides")) > 1
                and op.inputs[1].shape.as_list()[:2] == [1, 1]}
