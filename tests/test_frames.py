@@ -226,7 +226,7 @@ def test_crops_larger_than_the_frames_are_refused():
         crops.test_crops(C2.views, 340, 240)
 
 
-def drawn(trunk, width, height, draws=20000):
+def drawn(trunk, width, height, draws=4000):
     source = random()
     return {crops.train_crop(trunk.train_crop, 224, width, height, source)
             for _ in range(draws)}

@@ -102,7 +102,8 @@ def test_float16_has_a_loss_scale_that_halves_and_skips(shallow, monkeypatch):
     """A scale that overflows changes no weight; smaller ones do."""
     monkeypatch.setattr(precision, "check", lambda *_: None)
     config = thin_config(
-        "", "x", precision="mixed_float16", micro_batch="8", **SGD)
+        "", "x", precision="mixed_float16", micro_batch="8", non_local="0",
+        **SGD)
     with tf.Graph().as_default():
         graph = TrainGraph(config, 10, gpu.Platform(config))
         scale, = [each for each in tf1.global_variables()
