@@ -108,6 +108,7 @@ def _class(classes, half):
     return label
 
 
+@pytest.mark.slow
 def test_the_shallow_network_has_a_block_where_asked(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     monkeypatch.setattr(pairs, "_STEPS", 2)

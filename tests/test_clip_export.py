@@ -120,6 +120,7 @@ def test_a_file_of_each_layout_answers_as_the_network(
     assert "of 5 test videos)" in printed
 
 
+@pytest.mark.slow
 def test_views_of_a_video_are_in_the_batch_and_their_mean_is_the_answer(
         train_url, lists, tmp_path):
     path, folder = str(tmp_path / "model.pb"), tmp_path / "bins"
