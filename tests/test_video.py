@@ -20,13 +20,15 @@ from nonlocal_tf.weights import mapping, names
 
 tf1 = tf.compat.v1
 slow = pytest.mark.slow
+WITH_LAYERS = ("c2_i3d_nl_8", "mma_i3d_nl_emb", "mma_tsm_nl_dot")
 
 
 @slow
 @pytest.mark.parametrize("name", [
     name for name in VECTORS if not name.endswith("train")])
 def test_a_vector_of_another_system_is_reproduced(name):
-    (logits, probabilities, _), arrays, _ = video_support.answer(name)
+    (logits, probabilities, _), arrays, _ = video_support.answer(
+        name, name in WITH_LAYERS)
     if "logits" in arrays:
         np.testing.assert_allclose(logits, arrays["logits"], atol=2e-5)
     if "probs" in arrays:
@@ -34,11 +36,9 @@ def test_a_vector_of_another_system_is_reproduced(name):
 
 
 @slow
-@pytest.mark.parametrize("name", [
-    "c2_i3d_nl_8", "mma_i3d_nl_emb", "mma_tsm_nl_dot"])
+@pytest.mark.parametrize("name", WITH_LAYERS)
 def test_each_layer_has_the_mean_and_deviation_of_the_other_system(name):
-    layers = []
-    (_, _, found), _, meta = video_support.answer(name, layers)
+    (_, _, found), _, meta = video_support.answer(name, True)
     from nonlocal_tf.weights import parity
     system = "caffe2" if name.startswith("c2") else "mmaction2"
     compared = 0
@@ -135,11 +135,15 @@ def test_mmaction2_itself_if_it_is_installed(case):
     ("i3d", {}), ("c2d", {"instantiation": "dot_product"}),
     ("i3d", {"protocol": "mmaction2-0.x"}), ("tsm", {}),
     ("i3d", {"frames": 32, "frame_interval": 2})])
-def test_pytorch_has_the_same_logits_and_gradients(network, more):
+def test_pytorch_has_the_same_logits_and_gradients(
+        network, more, monkeypatch):
+    """Of two bottlenecks a stage, which have both inflations, and blocks."""
     torch = pytest.importorskip("torch")
     from benchmarks import pytorch_video
+    for table in DEPTHS, pytorch_video.LENGTHS:
+        monkeypatch.setitem(table, 50, (1, 2, 2, 2))
     config = TrainConfig(network=network, image_size=48, base_width=4,
-                         classes=5, **more)
+                         classes=5, non_local="res3:0;res4:1", **more)
     row = trunk(config.protocol, network, config.frames,
                 config.frame_interval)
     protocol = PROTOCOLS[config.protocol]

@@ -1,5 +1,6 @@
 """Networks of clips with other systems' weights, for several tests."""
 
+import functools
 import json
 import os
 
@@ -79,9 +80,11 @@ def load(session, network, tensors):
     return found
 
 
-def answer(name, layers=None):
+@functools.lru_cache(maxsize=None)
+def answer(name, with_layers):
     """Logits, probabilities and named layers of a vector, and the vector."""
     arrays, meta = vector(name)
+    layers = [] if with_layers else None
     with graph_session() as session:
         network = thin(*VECTORS[name])
         logits = network(tf.constant(arrays["clip"]), is_training=False,
