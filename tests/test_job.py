@@ -13,7 +13,7 @@ import sys
 
 import ascend
 import pytest
-from support import ROOT, THIN, blocks, checkpoint_bytes, thin_config
+from support import ROOT, SGD, THIN, blocks, checkpoint_bytes, thin_config
 from video_sets import write_set
 
 pytest.importorskip("moto", reason="no S3 server to test with: moto")
@@ -108,7 +108,10 @@ def one_line(capfd, *words):
 
 
 def test_everything_is_in_the_bucket_as_it_is_here(job, bucket, tmp_path):
-    assert job() == 0
+    """An object and a folder of one name, which no disk holds, or not."""
+    for key in "data/train-images-idx3-ubyte/thumbs", "data", "run":
+        bucket.put(key, b"x")
+    assert job(**SGD) == 0
     folder = local_results(tmp_path)
     names = results(bucket)
     for name in ("Model/model.ckpt-8.index", "Model/model.ckpt-16.index",
@@ -144,8 +147,8 @@ def test_a_checkpoint_that_both_ends_have_is_not_copied_again(
 
 
 def test_the_newest_three_checkpoints_stay(job, bucket):
-    assert job(epoch=3, max_steps=24) == 0
-    assert job("second", epoch=5) == 0
+    assert job(epoch=3, max_steps=24, **SGD) == 0
+    assert job("second", epoch=5, **SGD) == 0
     assert [name for name in results(bucket) if name.endswith(".index")] == [
         "Model/model.ckpt-{}.index".format(step) for step in (24, 32, 40)]
 
@@ -154,7 +157,7 @@ def test_a_push_that_fails_is_made_up_for_by_the_next(
         job, bucket, monkeypatch, capfd):
     monkeypatch.setattr(client, "RETRIES", 1)
     bucket.fault("PUT", status=503, pattern="ckpt-8.data", times=2)
-    assert job() == 0
+    assert job(**SGD) == 0
     assert "training goes on" in one_line(capfd, "503", "Results are safe in")
     assert "Model/model.ckpt-8.index" in results(bucket)
 
@@ -230,23 +233,15 @@ def test_places_that_are_not_there_are_one_line(
         assert word in said
 
 
-def test_an_object_and_a_folder_of_one_name_are_no_hindrance(job, bucket):
-    """No disk holds both; only the four files are copied."""
-    bucket.put("data/train-images-idx3-ubyte/thumbs", b"x")
-    bucket.put("data", b"x")
-    bucket.put("run", b"x")
-    assert job(max_steps=1) == 0
-
-
 def test_data_that_changed_in_the_bucket_is_copied_again(job, bucket, capfd):
-    assert job(max_steps=1) == 0
+    assert job(max_steps=1, **SGD) == 0
     assert "Copying t10k" in capfd.readouterr().out
-    assert job(max_steps=1) == 0
+    assert job(max_steps=1, **SGD) == 0
     assert "Copying t10k" not in capfd.readouterr().out
     labels = bytearray(bucket.get("data/t10k-labels-idx1-ubyte"))
     labels[-1] = 7
     bucket.put("data/t10k-labels-idx1-ubyte", bytes(labels))
-    assert job(max_steps=2) == 2                # of other data
+    assert job(max_steps=2, **SGD) == 2         # of other data
     assert "Copying t10k" in capfd.readouterr().out
 
 
@@ -303,10 +298,10 @@ def test_checkpoints_that_were_never_pushed_are_wanted(
     monkeypatch.setattr(client, "RETRIES", 1)
     fault = bucket.fault("PUT", status=503, pattern=bucket.name + ".*ckpt",
                          times=10 ** 6)
-    assert job(max_steps=8) == 2
+    assert job(max_steps=8, **SGD) == 2
     fault.times = 0
     capfd.readouterr()
-    assert job() == 0
+    assert job(**SGD) == 0
     assert "Going on from" in capfd.readouterr().out
 
 
@@ -331,7 +326,7 @@ def test_a_sigterm_in_the_last_push_waits_for_it(job, bucket, monkeypatch):
         return push_results(self)
 
     monkeypatch.setattr(mirror.Results, "push", interrupted)
-    assert command.run("x", lambda: job(epoch=1)) == 0
+    assert command.run("x", lambda: job(epoch=1, **SGD)) == 0
     assert "PB_Model/model.pb" in results(bucket)
 
 
@@ -349,7 +344,7 @@ def test_a_second_job_with_the_same_results_touches_nothing(
 def test_digits_need_nothing_in_the_bucket(job, bucket):
     pytest.importorskip("sklearn")
     assert job(data_url=bucket.url + "/nothing", dataset="digits",
-               max_steps=1) == 0
+               max_steps=1, **SGD) == 0
 
 
 @pytest.mark.parametrize("name", ["RANK_SIZE", "VC_WORKER_NUM"])
@@ -373,7 +368,7 @@ def test_a_crash_leaves_its_traceback_in_the_bucket(job, bucket, monkeypatch):
 
     monkeypatch.setattr(loop._Run, "_end_epoch", fail)
     with pytest.raises(ZeroDivisionError):
-        job()
+        job(**SGD)
     log, = logs(bucket)
     assert "ZeroDivisionError: a defect" in log
 
