@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +20,24 @@ from nonlocal_tf.weights import checkpoints
 
 tf1 = tf.compat.v1
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# One process for several commands, since it takes seconds to import TensorFlow;
+# each has a graph of its own all the same.
+DRIVER = """
+import json, runpy, sys
+sys.path.insert(0, ".")
+for words in json.load(sys.stdin):
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].compat.v1.reset_default_graph()
+    sys.argv, code = words[words[0] == "-m":], 0
+    try:
+        if words[0] == "-m":
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code
+    print("\\nEND", code, flush=True)
+"""
 
 
 def blocks(path, language):
@@ -36,6 +56,28 @@ def environment():
     return {name: value for name, value in dict(
         os.environ, PYTHONPATH=ROOT).items()
         if (name, value) != ("TF_ENABLE_ONEDNN_OPTS", "1")}
+
+
+def run_in_turn(commands, folder, **variables):
+    """Runs commands, each the words after `python`; all but the first in one.
+
+    Returns:
+      Of each: its words as a text, what it printed and its exit code, texts.
+    """
+    def run(words, given=""):
+        return subprocess.run(
+            [sys.executable] + words, cwd=str(folder), input=given,
+            env=dict(environment(), **variables), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True)
+
+    first = run(commands[0])
+    rest = run(["-c", DRIVER], json.dumps(commands[1:]))
+    parts = [first.stdout, str(first.returncode)] + re.split(
+        r"\nEND (.*)\n", rest.stdout)
+    print(first.stderr, rest.stderr[-4000:], sep="\n")
+    assert len(parts) == 2 * len(commands) + 1, rest.stderr
+    return [(" ".join(words), text, code) for words, text, code in zip(
+        commands, parts[::2], parts[1::2])]
 
 
 @contextlib.contextmanager

@@ -8,11 +8,9 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pytest
-from support import ROOT, shell_lines
+from support import ROOT, run_in_turn, shell_lines
 
 from nonlocal_tf.export import bins, deploy, score
 
@@ -20,17 +18,16 @@ PAGE = os.path.join(ROOT, "docs", "deployment.md")
 
 
 def command_of(words):
-    """What stands in for a line of the page, as a list of words."""
+    """What stands in for a line of the page: the words after `python`."""
     if words[0] == "atc":
-        return [sys.executable, "-m", "nonlocal_tf.export.preflight"] + words[
-            1:]
+        return ["-m", "nonlocal_tf.export.preflight"] + words[1:]
     if words[0] == "./msame":
-        return [sys.executable, "-m", "nonlocal_tf.export.msame"] + [
+        return ["-m", "nonlocal_tf.export.msame"] + [
             word.replace(".om", ".pb") for word in words[1:]]
     assert words[0] == "python", words
     if words[1] != "-m":
         words[1] = os.path.join(ROOT, words[1])
-    return [sys.executable] + words[1:]
+    return words[1:]
 
 
 @pytest.mark.parametrize("model, name", [
@@ -93,23 +90,19 @@ def last_test(train_url):
 
 @pytest.mark.slow
 def test_the_page_leads_to_the_trainers_accuracy(tmp_path):
-    outputs = []
     demo = os.environ.get("NONLOCAL_TF_DEMO")
     if demo:                            # trained already, by the same line
         shutil.copytree(demo, str(tmp_path / "output" / "deploy"))
-    for line in shell_lines(PAGE):
-        if demo and "train_gpu.py" in line:
-            continue
-        done = subprocess.run(
-            command_of(shlex.split(line)), cwd=str(tmp_path),
-            env=dict(os.environ, PYTHONPATH=ROOT), stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, universal_newlines=True)
-        print(line, done.stdout, sep="\n")
-        assert done.returncode == 0, line + done.stderr
-        outputs.append((line, done.stdout))
+    lines = [line for line in shell_lines(PAGE)
+             if not (demo and "train_gpu.py" in line)]
+    done = run_in_turn([command_of(shlex.split(line)) for line in lines],
+                       tmp_path)
+    for command, output, code in done:
+        print(command, output, sep="\n")
+        assert code == "0", command
     accuracies = {
         line: re.findall(r"accuracy [\d.]+% \((\d+) of (\d+) ", output)
-        for line, output in outputs}
+        for line, (_, output, _) in zip(lines, done)}
     trained = last_test(str(tmp_path / "output" / "deploy"))
     assert int(trained[0]) / int(trained[1]) > 0.95
     scored = [found for line, found in accuracies.items()
@@ -121,5 +114,5 @@ def test_the_page_leads_to_the_trainers_accuracy(tmp_path):
     assert len(frozen) == 2
     assert all(found[0] == trained for found in frozen)
     fp16, = re.findall(r"fp16: (\d+) of 359 classes change", "".join(
-        output for _, output in outputs))
+        output for _, output, _ in done))
     assert int(fp16) <= 3

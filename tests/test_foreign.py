@@ -4,33 +4,13 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from support import ROOT, blocks, shell_lines
+from support import ROOT, blocks, run_in_turn, shell_lines
 
 pytestmark = pytest.mark.slow           # a dozen commands
 PAGE = os.path.join(ROOT, "docs", "bring-your-own-network.md")
-# One process for all commands, since it takes seconds to import TensorFlow;
-# each has a graph of its own all the same.
-DRIVER = """
-import json, runpy, sys
-import tensorflow.compat.v1 as tf
-sys.path.insert(0, ".")
-for words in json.load(sys.stdin):
-    tf.reset_default_graph()
-    sys.argv, code = words[words[0] == "-m":], 0
-    try:
-        if words[0] == "-m":
-            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(words[0], run_name="__main__")
-    except SystemExit as end:
-        code = end.code
-    print("\\nEND", code, flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +34,7 @@ def outputs(folder):
             commands.append(words)
         if "as_it_is.pb" in words:
             commands.append(words + ["--json"])
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER], cwd=str(folder),
-        input=json.dumps(commands), env=dict(
-            os.environ, PYTHONPATH=ROOT, COLUMNS="110"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        universal_newlines=True)
-    parts = re.split(r"\nEND (.*)\n", done.stdout)
-    assert len(parts) == 2 * len(commands) + 1, done.stderr
-    return [(" ".join(words), text, code) for words, text, code in zip(
-        commands, parts[::2], parts[1::2])]
+    return run_in_turn(commands, folder, COLUMNS="110")
 
 
 def test_only_the_frozen_training_graph_is_rejected(outputs):

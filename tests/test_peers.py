@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import peer_mmaction2
 import pytest
 import rule
 import video_support
-from support import ROOT, shell_lines
+from support import ROOT, run_in_turn, shell_lines
 
 from nonlocal_tf import classify, convert
 from nonlocal_tf.export import freeze, graphdef, predict
@@ -115,11 +113,9 @@ def test_the_pages_commands_of_other_weights(tmp_path):
     assert [line.split()[1:3] for line in lines] == [
         ["-m", "nonlocal_tf.convert"], ["-m", "nonlocal_tf.classify"],
         ["freeze_pb.py", "--train_url"]]
-    for line in lines:
-        words = line.replace("freeze_pb.py", os.path.join(
-            ROOT, "freeze_pb.py")).split()
-        subprocess.run([sys.executable] + words[1:], cwd=str(tmp_path),
-                       check=True, env=dict(os.environ, PYTHONPATH=ROOT))
+    done = run_in_turn([line.replace("freeze_pb.py", os.path.join(
+        ROOT, "freeze_pb.py")).split()[1:] for line in lines], tmp_path)
+    assert [code for _, _, code in done] == ["0"] * 3
     assert (tmp_path / "output/tsm_nl/PB_Model/model.pb").exists()
 
 
