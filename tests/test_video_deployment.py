@@ -12,10 +12,9 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 
 import pytest
-from support import ROOT, environment, shell_lines
+from support import ROOT, environment, run_in_turn, shell_lines
 from test_across_versions import PYTHONS
 
 pytest.importorskip("cv2")
@@ -52,20 +51,19 @@ def real_clips(folder):
 
 
 def command_of(line):
-    """What stands in for a line of the page, as a list of words."""
+    """What stands in for a line of the page: the words after `python`."""
     words = shlex.split(line)
     if words[0] == "atc":
-        return [sys.executable, "-m", "nonlocal_tf.export.preflight"] + words[
-            1:]
+        return ["-m", "nonlocal_tf.export.preflight"] + words[1:]
     if words[:3] == ["python3", "-m", "ais_bench"] or words[0] == "./msame":
         tool = "msame" if words[0] == "./msame" else "ais_bench"
         flags = words[1:] if tool == "msame" else words[3:]
-        return [sys.executable, "-m", "nonlocal_tf.export." + tool] + [
+        return ["-m", "nonlocal_tf.export." + tool] + [
             word.replace(".om", ".pb") for word in flags]
     assert words[0] == "python", words
     if words[1] != "-m":
         words[1] = os.path.join(ROOT, words[1])
-    return [sys.executable] + words[1:]
+    return words[1:]
 
 
 def run(words, folder):
@@ -89,13 +87,15 @@ def rates(printed):
 def test_the_page_leads_to_the_rates_of_evaluate(name, tmp_path):
     if name == "real clips":
         real_clips(tmp_path / "demo" / "moving_digits")
+    lines = [line for line in shell_lines(PAGE) if not (
+        "framework=5" in line or "onnx" in line and not tf2onnx)]
     outputs = {}
-    for line in shell_lines(PAGE):
-        if "framework=5" in line or "onnx" in line and not tf2onnx:
-            continue
-        outputs[line] = run(command_of(
-            TRAIN + SETS[name] if line == "make demo-video" else line),
-            tmp_path)
+    for line, (command, output, code) in zip(lines, run_in_turn([command_of(
+            TRAIN + SETS[name] if line == "make demo-video" else line)
+            for line in lines], tmp_path)):
+        print(command, output, sep="\n")
+        assert code == "0", command
+        outputs[line] = output
     with open(str(tmp_path / "bins_video" / "manifest.json")) as file:
         videos = json.load(file)["videos"]
     evaluated, = (rates(output) for line, output in outputs.items()
