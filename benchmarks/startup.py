@@ -39,6 +39,9 @@ def _add_flags(parser):
     parser.add_argument("--batch_size", "--batchsize", type=int, default=32,
                         help="of the run (default: %(default)s)")
     common.add_network_flags(parser, image_size=28)
+    for name, default in (("resnet_size", 50), ("non_local", "10")):
+        parser.add_argument("--" + name, type=type(default), default=default,
+                            help="of the run (default: %(default)s)")
 
 
 def _measure(flags, report):
@@ -81,7 +84,8 @@ def _first_step(flags, folder):
              "--data_url", os.path.join(folder, "digits"),
              "--train_url", output] + [
                  "--{}={}".format(name, getattr(flags, name))
-                 for name in ("image_size", "batch_size", "base_width")]
+                 for name in ("image_size", "batch_size", "base_width",
+                              "resnet_size", "non_local")]
     began = time.perf_counter()
     taken = None
     with open(os.path.join(output, "errors"), "w+") as errors:

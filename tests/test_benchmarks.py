@@ -181,7 +181,8 @@ TINY = {
                   "--base_width", "4"],
     "block": ["--sizes", "4,6", "--channels", "8", "--inner_channels", "4"],
     "feed": ["--cases", "28x2", "--images", "20", "--base_width", "4"],
-    "startup": ["--batchsize", "8", "--base_width", "4"]}
+    "startup": ["--batchsize", "8", "--base_width", "4", "--resnet_size",
+                "14", "--non_local", "1"]}
 for network in VIDEO_NETWORKS:
     for name, batch in (("train_step", "--batchsize"),
                         ("inference", "--batches")):
