@@ -48,18 +48,29 @@ def write(train_url, data_url, *flags):
         ], "freeze_pb.py"))
 
 
-def logits(train_url, images):
-    """By the trainer's own restore, Adam's variables included."""
-    folder = CheckpointFolder(os.path.join(train_url, "Model"))
-    step = folder.steps()[-1]
-    with open(folder.prefix(step) + ".json") as file:
-        config = TrainConfig(**json.load(file)["config"])
-    with tf.Graph().as_default(), tf1.Session() as session:
-        graph = TrainGraph(config, 100, gpu.Platform(config))
-        folder.restore(session, graph.saver, step)
-        assert session.run(graph.step) == step
-        return session.run(graph.network(
-            tf.constant(images), is_training=False))
+def logits(folders, images):
+    """Of each one, by the trainer's own restore, Adam's variables included.
+
+    They differ in their folder alone: one graph, and a session each.
+    """
+    found, configs = [], []
+    folders = [CheckpointFolder(os.path.join(each, "Model"))
+               for each in folders]
+    for folder in folders:
+        with open(folder.prefix(folder.steps()[-1]) + ".json") as file:
+            configs.append(TrainConfig(**dict(
+                json.load(file)["config"], train_url="any")))
+        assert configs[-1] == configs[0]
+    with tf.Graph().as_default():
+        graph = TrainGraph(configs[0], 100, gpu.Platform(configs[0]))
+        network = graph.network(tf.constant(images), is_training=False)
+        for folder in folders:
+            step = folder.steps()[-1]
+            with tf1.Session() as session:      # of no values yet
+                folder.restore(session, graph.saver, step)
+                assert session.run(graph.step) == step
+                found.append(session.run(network))
+    return found
 
 
 def frozen_logits(path, kind, images):
@@ -82,7 +93,8 @@ if __name__ == "__main__":
         random = np.random.RandomState(0)
         batch = random.randint(0, 256, (16, 28, 28, 1)).astype(np.uint8)
         np.savez(sys.argv[2], *[
-            np.stack([logits(folder, batch)] + [
+            np.stack([scores] + [
                 frozen_logits(os.path.join(folder, kind + ".pb"), kind, batch)
                 for kind in sorted(LAYOUTS)])
-            for folder in sys.argv[3:]])
+            for scores, folder in zip(
+                logits(sys.argv[3:], batch), sys.argv[3:])])
