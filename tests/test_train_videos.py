@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from support import (
+    SGD,
     checkpoint_bytes,
     graph_session,
     records,
@@ -83,7 +84,7 @@ def test_a_run_in_pieces_equals_an_unbroken_one(lists, unbroken, tmp_path):
 def test_dropout_is_another_in_each_step_and_part():
     config = TrainConfig(
         network="tsm", image_size=32, base_width=2, classes=2, frames=4,
-        non_local="0", batch_size=4, micro_batch="2", seed=7)
+        non_local="0", batch_size=4, micro_batch="2", seed=7, **SGD)
     clip = np.random.RandomState(0).randint(0, 256, (1, 4, 32, 32, 3))
     with graph_session() as session:
         graph = TrainGraph(config, 10, Platform(config))
