@@ -532,6 +532,16 @@ def loop():
     output(tf1.while_loop(lambda index, y: index < 3, body, [0, x])[1])
 
 
+@pytest.mark.parametrize("switch", ["Switch", "RefSwitch", "_SwitchN"])
+def test_what_hangs_on_a_branch_is_told_from_an_order(switch):
+    made = graph(
+        placeholder(), node("s", switch, "input", "input"),
+        node("a", "Identity", "s"), node("b", "Identity", "s:1"),
+        node("x", "Const", "^a"), node("y", "Const", "^b"),
+        node("m", "Merge", "x", "y"), node("z", "Const", "^m"))
+    assert graphdef.in_control_flow(made) == {"a", "b", "x", "y"}
+
+
 @pytest.fixture
 def control_flow_of_tensorflow_1():
     was = tf1.control_flow_v2_enabled()
@@ -598,7 +608,7 @@ def test_a_million_results_are_refused():
     made.attr["num_split"].i = 3 * 10 ** 8
     found, = checks.examine(graph(placeholder(
         shape=(3 * 10 ** 8,)), const("axis", np.int32(0)), made))
-    assert "300,000,000 results" in found.reason
+    assert "300,000,000 inputs or results" in found.reason
 
 
 def test_json_holds_every_finding(tmp_path, capsys):
@@ -664,15 +674,15 @@ def test_unusable_is_one_line(arguments, message, tmp_path, monkeypatch,
 
 
 GEARS = [                       # flag, --input_shape, format, fit, do not
-    ("dynamic_batch_size", "-1,4", "ND", ["1,8", "1,8,32,", ",".join(
+    ("dynamic_batch_size", "-1,4", "ND", ["1,8", "1, 8,32,", ",".join(
         map(str, range(1, 101)))], [
-            "8", "1;8", "8,8", "0,8", "1,x", "1, 8", "1,,8", "1,²", ",".join(
+            "8", "1;8", "8,8", "8, 08", "0,8", "1,x", "1,,8", "1,²", ",".join(
                 map(str, range(1, 102)))]),
     ("dynamic_dims", "-1,4", "ND", ["1;8", "1;8;"], [
         "1,8", "8;8", "0;8", "8", "1;8,9", "-1;8"]),
     ("dynamic_dims", "-1,-1", "ND", ["1,2;3,4", "1,2;2,1"], [
         "1,2", "1;8", "1, 2;3,4", "1,2;1,2", "1,0;3,4", "1,2,3,4"]),
-    ("dynamic_image_size", "1,-1,-1,3", "NHWC", ["8,8;9,9"], [
+    ("dynamic_image_size", "1,-1,-1,3", "NHWC", ["8,8;9, 9"], [
         "8,8", "8;9", "8,8;8,8", "8,9,10;8,9,11", "0,8;9,9"]),
     ("dynamic_image_size", "1,3,-1,-1", "NCHW", ["8,8;9,9"], []),
     ("dynamic_image_size", "1,-1,-1,3", "NCHW", [], ["8,8;9,9"]),
@@ -785,14 +795,14 @@ def registry():
         wrapped.TF_GetBuffer(buffer)).op}
 
 
-def test_each_number_of_results_is_bounded():
+def test_each_number_of_inputs_and_results_is_bounded():
     """By whatever attribute an operation's definition gives it."""
     for name, definition in registry().items():
-        for each in definition.output_arg:
+        for each in list(definition.input_arg) + list(definition.output_arg):
             if each.number_attr and hasattr(tf.raw_ops, name):
                 made = node("output", name)
                 made.attr[each.number_attr].i = 2 ** 20
-                with pytest.raises(UserError, match="1,048,576 results"):
+                with pytest.raises(UserError, match="1,048,576 inputs or"):
                     graphdef.load(graph(made), name)
 
 

@@ -135,7 +135,9 @@ def test_a_run_that_waits_for_ever_ends_at_sigterm(tmp_path):
     bins = write_bins(tmp_path / "bins", np.ones([2, 3]))
     end = "import os, signal, sys, threading\n" \
         "from nonlocal_tf.export.preflight import __main__, ranges\n" \
-        "threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()\n" \
+        "run, timer = ranges._run, threading.Timer(1, os.kill, (\n" \
+        "    os.getpid(), signal.SIGTERM))\n" \
+        "ranges._run = lambda *given: timer.start() or run(*given)\n" \
         "sys.exit(__main__.main(sys.argv[1:]))"
     assert subprocess.run([sys.executable, "-c", end, path, "--run", bins],
                           cwd=ROOT, timeout=60).returncode == 143

@@ -61,6 +61,7 @@ def test_the_device_of_an_option_wins_and_is_enough(settle):
 
 def test_one_card_takes_device_0_by_itself(settle):
     assert settle({}, table_1_0(1))[0] == (0, 1, None)
+    assert settle({"RANK_SIZE": "1", "CM_CHIEF_IP": "10.0.0.1"})[0].size == 1
 
 
 def test_what_is_set_stays_with_a_table_of_version_1_0(settle, tmp_path):

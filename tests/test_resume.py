@@ -230,7 +230,8 @@ def test_a_checkpoint_of_before_goes_on_as_the_papers_block(
 def test_a_note_with_settings_that_are_gone_is_read(finished):
     path = finished / "Model" / "model.ckpt-16.json"
     note = json.loads(path.read_text())
-    note["config"].update(xla=False, deterministic=False,
+    note["config"].update(xla=False, deterministic=False, platform="npu",
+                          affinity_mb=256,      # once every run's
                           loss_scale="fixed", loss_scale_value=8.0)
     note["fixed"]["loss_scale"] = "fixed"
     path.write_text(json.dumps(note))

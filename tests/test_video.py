@@ -137,13 +137,15 @@ def test_mmaction2_itself_if_it_is_installed(case):
     ("i3d", {"frames": 32, "frame_interval": 2})])
 def test_pytorch_has_the_same_logits_and_gradients(
         network, more, monkeypatch):
-    """Of two bottlenecks a stage, which have both inflations, and blocks."""
+    """All of TSM; of others two bottlenecks a stage: both inflations."""
     torch = pytest.importorskip("torch")
     from benchmarks import pytorch_video
-    for table in DEPTHS, pytorch_video.LENGTHS:
-        monkeypatch.setitem(table, 50, (1, 2, 2, 2))
+    if network != "tsm":
+        more = dict(more, non_local="res3:0;res4:1")
+        for table in DEPTHS, pytorch_video.LENGTHS:
+            monkeypatch.setitem(table, 50, (1, 2, 2, 2))
     config = TrainConfig(network=network, image_size=48, base_width=4,
-                         classes=5, non_local="res3:0;res4:1", **more)
+                         classes=5, **more)
     row = trunk(config.protocol, network, config.frames,
                 config.frame_interval)
     protocol = PROTOCOLS[config.protocol]

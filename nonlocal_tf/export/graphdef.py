@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ tf1 = tf.compat.v1
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _PERHAPS = " (an .onnx, a SavedModel, a .meta, a part of a checkpoint?)"
-_MOST_RESULTS = 2 ** 16         # of one operation
+_MOST_RESULTS = 2 ** 16         # of one operation, and inputs
 _MOST_ELEMENTS = 2 ** 26        # of one value, repeated
 
 
@@ -72,11 +73,12 @@ def _text(data):
 def _check_sizes(graph_def, path):
     """Refuses a few bytes that TensorFlow would expand to gigabytes."""
     for node in graph_def.node:
-        count = max([node.attr[each.number_attr].i for each in _results(node)
+        inputs, results = _arguments(node)
+        count = max([node.attr[each.number_attr].i for each in inputs + results
                      if each.number_attr in node.attr] or [0])
         if count > _MOST_RESULTS:
-            raise UserError("{!r}: {!r} ({}) wants {:,} results.".format(
-                path, node.name, node.op, count))
+            raise UserError("{!r}: {!r} ({}) wants {:,} inputs or results."
+                            .format(path, node.name, node.op, count))
     nodes = by_name(graph_def)
     for node in graph_def.node:
         sizes = [elements(node)]
@@ -161,18 +163,21 @@ def in_control_flow(graph_def):
     to its branch or loop; from elsewhere it gives an order alone.
     """
     nodes = by_name(graph_def)
+    ops = {name: re.sub("^Ref|^_|N$", "", node.op)      # also _SwitchN
+           for name, node in nodes.items()}
 
     def inputs(name):                   # without a loop's way back
         return [each for each in map(source, nodes[name].input)
-                if each in nodes and nodes[each].op != "NextIteration"]
+                if each in nodes and ops[each] != "NextIteration"]
 
     depths = {}                         # a loop's body: two, Enter and Switch
     for name in topological(nodes, inputs):
-        op, read = nodes[name].op, inputs(name)
-        joins = op == "Merge" and len(read) == len(nodes[name].input)
-        depths[name] = {"Enter": 1, "Exit": -2}.get(op, 0) - joins + max(
-            [depths.get(each, 0) + (nodes[each].op == "Switch")
-             for each in read] or [0])
+        read = inputs(name)
+        joins = ops[name] == "Merge" and len(read) == len(nodes[name].input)
+        depths[name] = {"Enter": 1, "Exit": -2}.get(
+            ops[name], 0) - joins + max(
+                [depths.get(each, 0) + (ops[each] == "Switch")
+                 for each in read] or [0])
     return {name for name, depth in depths.items() if depth > 0}
 
 
@@ -209,16 +214,17 @@ def attribute_type(node, *names):
     return 0
 
 
-def _results(node):
-    """What its operation's definition says of its results; else []."""
+def _arguments(node):
+    """What its operation's definition says of inputs and results; else []."""
     find = getattr(op_def_registry, "get", None)        # not in 1.15
     definition = (find or op_def_registry.get_registered_ops().get)(node.op)
-    return definition.output_arg if definition else []
+    return (list(definition.input_arg), list(definition.output_arg)) if (
+        definition) else ([], [])
 
 
 def result_type(node):
     """Of a node's first result, by its operation's definition; else 0."""
-    for first in _results(node):
+    for first in _arguments(node)[1]:
         return first.type or attribute_type(
             node, first.type_attr or first.type_list_attr)
     return 0

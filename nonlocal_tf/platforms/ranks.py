@@ -98,10 +98,10 @@ def _check_meeting(environ, path, size):
     """Cards find each other by a rank table, and no other way."""
     chief = [name for name in ("CM_CHIEF_IP", "CM_WORKER_SIZE")
              if environ.get(name)]
-    if chief:                           # beside a table HCCL would stay off
+    if chief and (path or size != 1):   # HCCL would stay off
         raise UserError(
             "Cards must find each other by a rank table here; got {}. Unset "
-            "that, and set RANK_TABLE_FILE for several cards.".format(
+            "them, and set RANK_TABLE_FILE for several cards.".format(
                 " and ".join(chief)))
     told = ["{} is {}".format(name, environ[name]) for name in (
         "RANK_SIZE", "RANK_TABLE_FILE_V_1_0") if environ.get(name)]

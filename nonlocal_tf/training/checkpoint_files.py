@@ -21,8 +21,9 @@ def current(settings):
     settings = dict(_EARLIER, **settings)
     if settings.get("loss_scale") == "fixed":
         settings["loss_scale"] = "{:g}".format(settings["loss_scale_value"])
+    gone = _GONE + ["affinity_mb"] * (settings.get("platform") == "npu")
     return {name: value for name, value in settings.items()
-            if name not in _GONE}
+            if name not in gone}
 
 
 def name_of(step):

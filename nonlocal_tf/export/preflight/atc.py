@@ -101,16 +101,15 @@ def request(flags):
 def _check_dynamic(name, flags):
     """The rules of atc for its three flags of open sizes.
 
-    Read in the sources of 2021: atc_ir_common.cc, multi_batch_options.cc. Some
-    versions take blanks in some of the flags (uncertain which); none is needed.
+    Read in the sources of 2021: atc_ir_common.cc, multi_batch_options.cc.
     """
     shapes = [sizes for sizes in (flags.input_shape or {}).values()
               if -1 in sizes]
     if not shapes:
         raise UserError("--{} needs an --input_shape with -1 for what is open."
                         .format(name))
-    batch = name == "dynamic_batch_size"
-    if name == "dynamic_dims":
+    batch, dims = name == "dynamic_batch_size", name == "dynamic_dims"
+    if dims:
         if flags.input_format != "ND":
             raise UserError("--dynamic_dims needs --input_format=ND (E10001).")
         values = sum(sizes.count(-1) for sizes in shapes)
@@ -131,14 +130,14 @@ def _check_dynamic(name, flags):
     gears = text[:-1] if text.endswith(between) else text
     gears = [[gear] if batch else gear.split(",")
              for gear in gears.split(between)]
-    if not 2 <= len(set(map(tuple, gears))) == len(gears) <= 100 or not all(
-            len(gear) == values and all(
-                re.fullmatch("[1-9][0-9]*", size) for size in gear)
-            for gear in gears):
+    number = re.compile("0*[1-9][0-9]*" if dims else " *0*[1-9][0-9]* *")
+    if not all(len(gear) == values and all(map(number.fullmatch, gear))
+               for gear in gears) or not 2 <= len(gears) <= 100 or len(
+                   {tuple(map(int, gear)) for gear in gears}) < len(gears):
         raise UserError(
             "--{} must be 2 to 100 different gears, {!r} between them, each of "
-            "{} number{} above 0, without blanks, such as {} (E10033 to E10042)"
-            "; got {!r}.".format(
+            "{} number{} above 0, such as {} (E10033 to E10042); got {!r}."
+            .format(
                 name, between, values, "s" * (values > 1), between.join(
                     ",".join([size] * values) for size in "18"), text[:200]))
 

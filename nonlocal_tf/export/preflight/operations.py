@@ -51,7 +51,8 @@ _KINDS = [(re.compile(pattern), level, check, reason, remedy)
     (r"(?!Stop|Prevent)\w+Grad(V\d|WithArgmax|Grad\w*|Boxes|Image|ient)?$|"
      r"BroadcastGradientArgs$|\w+BackpropFilter(V\d)?$",
      REJECT, "gradient", "computes a gradient", _REFREEZE),
-    (r"(Ref)?(Enter|Exit|NextIteration|Switch|Merge)$|LoopCond$|TensorArray",
+    (r"(Ref)?(Enter|Exit|NextIteration|Switch|Merge)$|_SwitchN$|LoopCond$|"
+     r"TensorArray",
      DOUBT, "control_flow", "part of tf.cond, tf.while_loop or a TensorArray. "
      "ATC's parser takes Switch, Merge, Enter and TensorArrayV3; whether your "
      "device runs it is uncertain", "Build the graph with is_training=False "
