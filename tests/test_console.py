@@ -36,6 +36,12 @@ def test_it_does_not_wait_for_ever_for_a_line(tmp_path, monkeypatch):
         assert "never written" not in log.text("never written")
 
 
+def test_its_text_is_empty_before_tee_has_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(Log, "_tee", lambda *_: subprocess.Popen("true"))
+    with Log(str(tmp_path / "log")) as log:
+        assert log.text() == ""
+
+
 def test_the_last_words_of_an_abort_are_in_the_file(tmp_path):
     done = run("import os, sys\n"
                "from nonlocal_tf.training.console import Log\n"

@@ -25,6 +25,7 @@ class Log:
 
     def __enter__(self):
         self._flush()
+        open(self.path, "ab").close()           # tee takes a moment
         self._kept = [os.dup(number) for number in _OUTPUTS]
         self._tees = [self._tee(number) for number in _OUTPUTS]
         return self
