@@ -56,8 +56,9 @@ def test_a_first_run_of_an_epoch(tiny_set, tmp_path, capfd):
     output, errors = capfd.readouterr()
     assert code == 0, errors
     assert "Epoch: 1\tLoss:" in output
-    assert output.rstrip().endswith(
-        " freeze_pb.py --train_url " + str(tmp_path))
+    assert re.search(r"\n  to freeze it +\S*python[\d.]* freeze_pb\.py "
+                     "--train_url {}$".format(re.escape(str(tmp_path))),
+                     output.rstrip())
 
 
 @pytest.mark.parametrize("on_path, below, named", [

@@ -232,7 +232,7 @@ def _check_is_no_input(folder):
     """msame would read the labels in a folder that is given as --input."""
     path = os.path.abspath(folder)
     if os.path.basename(path) == "input" or os.path.isdir(path) and any(
-            re.match(r"\d+(_batch_\d+_\d+)?\.bin$", name)   # images or clips
+            FILE_NAME.match(name) or re.match(r"\d+\.bin$", name)  # of clips
             for name in os.listdir(path)):
         raise UserError(
             "--output must be the folder that input/ and the labels come to "

@@ -36,12 +36,12 @@ class Platform:
         found = cluster.settle(os.environ)
         self.rank, self.size = found.rank, found.size
         self._threads = config.threads or machine.cores()
-        self.device = "GPU"
+        self.device = "CPU"
         with tf1.Session(graph=tf.Graph(),
                          config=self.session_config()) as session:
-            if all(device.device_type != "GPU"
+            if any(device.device_type == "GPU"
                    for device in session.list_devices()):
-                self.device = "CPU"
+                self.device = "GPU"
         precision.check(config.precision, self.device)
         precision.check_wire(config.gradient_precision, self.device)
         self._peers = None if self.size == 1 else Peers(
