@@ -9,6 +9,7 @@ import logging as python_logging
 import os
 import platform
 import re
+import shutil
 import signal
 import sys
 import warnings
@@ -305,6 +306,15 @@ def lighten():
         if [int(each) for each in re.findall(r"\d+", version)][:2] >= [2, 9]:
             os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     atexit.register(gc.freeze)
+
+
+def interpreter():
+    """What starts this Python here: `python`, or its path."""
+    here, found = os.path.abspath(sys.executable), shutil.which("python")
+    if found and os.path.abspath(found) == here:        # links lead out of
+        return "python"                                 # an environment
+    relative = os.path.relpath(here)
+    return here if relative.startswith(os.pardir) else relative
 
 
 def installed(name):

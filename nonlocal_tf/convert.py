@@ -13,6 +13,7 @@ from them; what they cannot tell is asked for.
 
 import dataclasses
 import os
+import shlex
 import sys
 
 from nonlocal_tf import command
@@ -166,8 +167,9 @@ def read_in(flags):
                       "system": found.system}})
     _say_network(config)
     say("Wrote {}".format(prefix))
-    say("Classify a clip with it: python -m nonlocal_tf.classify CLIP.npy "
-        "--train_url {}".format(flags.train_url))
+    say("Classify a clip with it: {} -m nonlocal_tf.classify CLIP.npy "
+        "--train_url {}".format(*map(shlex.quote, (
+            command.interpreter(), flags.train_url))))
     return 0
 
 

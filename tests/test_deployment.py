@@ -12,6 +12,7 @@ import shutil
 import pytest
 from support import ROOT, run_in_turn, shell_lines
 
+from nonlocal_tf.command import interpreter
 from nonlocal_tf.export import bins, deploy, score
 
 PAGE = os.path.join(ROOT, "docs", "deployment.md")
@@ -42,6 +43,7 @@ def test_printed_lines_fit_the_file(model, name):
         deploy.msame_command(model, [8, 784], model[:-3]),
         deploy.score_command(model))]
     folder, results = name.format("bins"), name.format("results")
+    assert words[0][0] == words[3][0] == interpreter()
     flags = bins.parse(words[0][3:])
     assert (flags.output, flags.data_url) == (folder, "my data")
     assert words[1][1] == "--model=" + model

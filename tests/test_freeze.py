@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session
+from support import graph_session, random_values, set_values
 
 import freeze_pb
 from nonlocal_tf import trained
@@ -130,7 +130,7 @@ def test_every_form_freezes_without_shape_operations(
     with graph_session() as session:
         graph = inference.InferenceGraph(
             config, interface.of(config, batch, kind))
-        session.run(tf1.global_variables_initializer())
+        set_values(session, random_values(tf1.global_variables(), 0))
         x = interface.digits(images, 33, kind)
         live = session.run(graph.logits, {graph.input: x})
         plain = fold.freeze(session, graph.outputs)

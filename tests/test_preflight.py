@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import graph_session
+from support import graph_session, random_values, set_values
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.export import fold, graphdef, predict
@@ -17,9 +17,9 @@ from nonlocal_tf.layers import BatchNorm
 from nonlocal_tf.non_local import NonLocalBlock
 
 tf1 = tf.compat.v1
-FLOAT, INT32, FLOAT64, COMPLEX64, BFLOAT16 = [
+FLOAT, INT32, INT64, FLOAT64, COMPLEX64, BFLOAT16 = [
     each.as_datatype_enum for each in (
-        tf.float32, tf.int32, tf.float64, tf.complex64, tf.bfloat16)]
+        tf.float32, tf.int32, tf.int64, tf.float64, tf.complex64, tf.bfloat16)]
 
 
 def node(name, op, *inputs, **types):
@@ -134,6 +134,38 @@ def layer_norm_of_keras():
         tf.reshape(x, [1, 10, 4, 1]), tf.ones([10]), tf.zeros([10]),
         data_format="NCHW", is_training=True)[0]
     output(tf.reshape(y, [2, 5, 4]))
+
+
+def sample_of_a_batch():
+    """Instance norm of one picture's rows and columns."""
+    x = tf.squeeze(tf1.placeholder(tf.float32, [1, 4, 5, 3], "input"), 0)
+    mean, variance = tf.nn.moments(x, [0, 1])
+    output((x - mean) * tf1.rsqrt(variance + 1e-5))
+
+
+def standardised_weights():
+    """Of a convolution without batch norm (arXiv 1903.10520)."""
+    x = tf1.placeholder(tf.float32, [2, 6, 6, 3], "input")
+    kernel = tf.constant(np.random.RandomState(0).randn(3, 3, 3, 4), tf.float32)
+    mean, variance = tf.nn.moments(kernel, [0, 1, 2])
+    output(tf.nn.conv2d(x, (kernel - mean) * tf1.rsqrt(variance + 1e-5),
+                        strides=1, padding="SAME"))
+
+
+def positive_rows():
+    x, = table()
+    output(tf.gather(x, tf.raw_ops.Where(condition=x[:, 0] > 0)[:, 0]))
+
+
+def without_update_ops():
+    """Batch norm at its first moving statistics, beside one that has moved."""
+    x, = batches = [tf1.placeholder(tf.float32, [2, 3, 3, 4], "input")]
+    for mean in (np.zeros(4), np.ones(4)):
+        batches.append(tf1.nn.fused_batch_norm(
+            x, np.ones(4, np.float32), np.ones(4, np.float32),
+            mean.astype(np.float32), np.ones(4, np.float32),
+            is_training=False)[0])
+    output(batches[1] + batches[2])
 
 
 def squared_error():
@@ -272,7 +304,10 @@ REJECTED = {
 }
 DOUBTED = {
     "moments_from_the_end": (moments([-2, -1]), {}, {"batch_norm_training"}),
+    "sample_of_a_batch": (sample_of_a_batch, {}, {"batch_norm_training"}),
     "layer_norm": (layer_norm_of_keras, {}, {"layer_norm"}),
+    "open_result": (positive_rows, {}, {"open_result"}),
+    "without_update_ops": (without_update_ops, {}, {"moving_statistics"}),
     "input_size": (PLAIN, {"shapes": {"input": [32, 4]}}, {"input_size"}),
     # ATC's parser writes --input_shape into the Placeholder before it compares.
     "input_rank": (PLAIN, {"shapes": {"input": [2, 4, 4, 1]}}, {
@@ -356,6 +391,7 @@ GOOD = {
                  {"shapes": SHAPE}),
     "squared_error": (squared_error, {}),
     "layer_norm": (moments([1]), {}),
+    "standardised_weights": (standardised_weights, {}),
     # What ATC cuts off before it looks: with --out_nodes what they do not
     # need, and what stands before a node that --input_shape names.
     "queue": (queue, {"shapes": SHAPE, "out_nodes": OUTPUT}),
@@ -500,6 +536,46 @@ def test_a_cut_behind_a_decoder_has_the_decoders_type():
         graphdef.by_name(cut)["image"], "dtype") == tf.uint8.as_datatype_enum
 
 
+@pytest.mark.parametrize("sparse, dtype", [(0, FLOAT), (1, INT64)])
+def test_a_cut_behind_parsed_records_has_the_type_of_what_is_read(
+        sparse, dtype):
+    """The outputs before it are lists, which may be empty."""
+    parse = node("parsed", "ParseExample", "input")
+    parse.attr["Nsparse"].i = sparse
+    parse.attr["sparse_types"].list.type.extend([FLOAT] * sparse)
+    parse.attr["Tdense"].list.type.append(FLOAT)
+    assert graphdef.result_type(parse) == dtype
+
+
+def test_write_keeps_the_order_of_inputs_and_fixes_their_open_sizes(
+        tmp_path, capsys):
+    """msame and the .om take files by that order."""
+    def build():
+        first = tf1.placeholder(tf.float32, [None, 4], "first")
+        second = tf1.placeholder(tf.float32, None, "second")
+        third = tf1.placeholder(tf.float32, [2, 4], "third")
+        output(tf.reduce_sum(third) - (second + first))
+
+    target = str(tmp_path / "clean.pb")
+    assert preflight.main([
+        saved(build, tmp_path), "--write", target, "--out_nodes", "output:0",
+        "--input_shape", "third:3,4;second:2,4;first:2,4"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "first, second, third" in printed
+    assert "(3 for 2)" in printed           # what was fixed stays, and is said
+    written = graphdef.read(target)
+    assert [(each.name, graphdef.declared_shape(each))
+            for each in graphdef.placeholders(written)] == [
+        ("first", [2, 4]), ("second", [2, 4]), ("third", [2, 4])]
+
+
+def test_input_shape_has_scalars_and_ranges_as_atc_has():
+    flags = preflight.parse([
+        "x.pb", "--input_shape=rate:;clip:1~8,4,100~-1;image:1,8"])
+    assert flags.request.shapes == {
+        "rate": [], "clip": [-1, 4, -1], "image": [1, 8]}
+
+
 def test_an_assertion_is_left_out_by_write(tmp_path, capsys):
     path = saved(checked, tmp_path)
     assert preflight.main([path, "--json"]) == 1
@@ -551,11 +627,12 @@ def control_flow_of_tensorflow_1():
         tf1.enable_control_flow_v2()
 
 
-@pytest.mark.parametrize("build, positive, negative", [
-    (branches, [5, 6], [7, 8]), (loop, [[15] * 3] * 4, [[-15] * 3] * 4)])
+@pytest.mark.parametrize("build, positive, negative, largest", [
+    (branches, [5, 6], [7, 8], 100),            # of the assertion
+    (loop, [[15] * 3] * 4, [[-15] * 3] * 4, 15)])
 def test_write_leaves_branches_and_loops_whole(
-        build, positive, negative, tmp_path, control_flow_of_tensorflow_1,
-        capsys):
+        build, positive, negative, largest, tmp_path,
+        control_flow_of_tensorflow_1, capsys):
     target = str(tmp_path / "clean.pb")
     path = saved(build, tmp_path)
     preflight.main([path, "--json"])
@@ -571,6 +648,11 @@ def test_write_leaves_branches_and_loops_whole(
         (answer,), = predict.predict(written, [{"input:0": sign * ones}],
                                      ["output"])
         assert answer.tolist() == expected
+        (sign * ones).tofile(str(tmp_path / "ones.bin"))
+        capsys.readouterr()
+        preflight.main([path, "--run", str(tmp_path / "ones.bin"), "--json"])
+        report = json.loads(capsys.readouterr().out)["fp16"]
+        assert report["largest"] == largest and report["operations_inside"]
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
@@ -753,7 +835,7 @@ def test_reader_survives_any_bytes():
         z = NonLocalBlock(4)(x, is_training=False)
         tf.argmax(tf.reduce_mean(z, [1, 2]), 1, output_type=tf.int32,
                   name="output")
-        session.run(tf1.global_variables_initializer())
+        set_values(session, random_values(tf1.global_variables(), 0))
         clean = fold.freeze(session, [session.graph.get_operation_by_name(
             "output")])
     assert checks.examine(clean) == []

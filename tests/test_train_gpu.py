@@ -10,10 +10,11 @@ import time
 import pytest
 from support import ROOT, THIN
 
+from nonlocal_tf import command
 from nonlocal_tf.data import download
 from nonlocal_tf.platforms import machine
 from nonlocal_tf.training import loop
-from nonlocal_tf.training.command import interpreter, run, tune
+from nonlocal_tf.training.command import run, tune
 
 SMALL = THIN + ["--non_local", "0", "--optimizer", "sgd"]
 INTERRUPT_AT_WORK = """
@@ -77,7 +78,7 @@ def test_the_last_line_names_the_python_that_trained(
         sys, "executable", str(tmp_path / "env" / "bin" / "python"))
     monkeypatch.setenv("PATH", str(tmp_path / on_path / "bin"))
     monkeypatch.chdir(tmp_path / below)
-    assert interpreter() == named.format(tmp_path)
+    assert command.interpreter() == named.format(tmp_path)
 
 
 def test_a_signal_saves_then_ends(tiny_set, tmp_path, monkeypatch, capfd):

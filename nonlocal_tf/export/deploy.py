@@ -5,6 +5,7 @@ import re
 import shlex
 
 from nonlocal_tf.architecture import DIGIT_CLASSES
+from nonlocal_tf.command import interpreter
 from nonlocal_tf.errors import UserError
 
 # Batch sizes that an .om compiled for an open batch will take.
@@ -63,7 +64,7 @@ def bins_command(model, shape, dataset, data_url):
       shape: of the placeholder `input`; None for an open batch.
       dataset, data_url: where the test images came from.
     """
-    words = ["python", "-m", "nonlocal_tf.export.bins",
+    words = [interpreter(), "-m", "nonlocal_tf.export.bins",
              "--batchsize", str(shape[0] or LARGEST_BATCH)]
     if len(shape) == 2:
         words += ["--input_layout", "flat"]
@@ -78,8 +79,8 @@ def bins_command(model, shape, dataset, data_url):
 
 def clip_bins_command(model, videos, root):
     """The line that writes the .bin files of a list of videos, if known."""
-    return _line(["python", "-m", "nonlocal_tf.export.bins", "--model", model,
-                  "--data_url", videos or "LIST"] + (
+    return _line([interpreter(), "-m", "nonlocal_tf.export.bins", "--model",
+                  model, "--data_url", videos or "LIST"] + (
                       ["--video_root", root] if root else [])
                  + ["--output", _folder("bins", model)])
 
@@ -137,7 +138,7 @@ def ais_bench_command(model, om):
 
 def score_command(model, classes=DIGIT_CLASSES, labels="labels.npy"):
     """The line that scores what the tool wrote; `labels`: by bins' name."""
-    words = ["python", "-m", "nonlocal_tf.export.score",
+    words = [interpreter(), "-m", "nonlocal_tf.export.score",
              "--output", _folder("results", model),
              "--labels", "{}/{}".format(_folder("bins", model), labels)]
     if classes != DIGIT_CLASSES:

@@ -190,6 +190,18 @@ def leaves(graph_def):
             and node.op not in ("Const", "Placeholder", "NoOp", "Assert")]
 
 
+def live(graph_def):
+    """Names of the nodes that depend on more than constants."""
+    readers = {}
+    for node in graph_def.node:
+        for name in node.input:
+            readers.setdefault(source(name), []).append(node.name)
+    return set(topological(
+        [node.name for node in graph_def.node if node.op != "Const" and (
+            not node.input or node.op.startswith("Placeholder"))],
+        lambda name: readers.get(name, [])))
+
+
 def placeholders(graph_def):
     """The Placeholder nodes in the file's order."""
     return [node for node in graph_def.node if node.op == "Placeholder"]
@@ -224,9 +236,14 @@ def _arguments(node):
 
 def result_type(node):
     """Of a node's first result, by its operation's definition; else 0."""
-    for first in _arguments(node)[1]:
-        return first.type or attribute_type(
-            node, first.type_attr or first.type_list_attr)
+    for each in _arguments(node)[1]:
+        if each.number_attr and not (each.number_attr in node.attr
+                                     and node.attr[each.number_attr].i):
+            continue                    # none of these
+        found = each.type or attribute_type(
+            node, each.type_attr or each.type_list_attr)
+        if found:
+            return found
     return 0
 
 

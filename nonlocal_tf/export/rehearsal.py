@@ -137,7 +137,9 @@ def inputs_of(graph_def, path, batch=None):
         if shape is None or None in shape:
             raise UserError(
                 "Each size of the input must be known; {!r} of {!r} is {}. "
-                "Give --dymBatch, or freeze with a fixed --batchsize.".format(
+                "Give --dymBatch for an open batch; else a file of fixed "
+                "sizes: preflight --write with --input_shape, or "
+                "freeze_pb.py --batchsize.".format(
                     node.name, path, "of unknown rank" if shape is None
                     else [-1 if size is None else size for size in shape]))
         inputs.append(Input(node.name, np.dtype(
@@ -216,11 +218,17 @@ def running(model):
             except (MemoryError, ValueError, TypeError,
                     tf.errors.OpError) as error:
                 raise UserError(
-                    "The model could not be executed: {} Do the inputs fit "
-                    "the graph?".format(storage.gist(error)))
+                    "The model could not be executed: {} {}".format(
+                        storage.gist(error), _hint(error)))
             return results, 1000 * (time.perf_counter() - began)
 
         yield run
+
+
+def _hint(error):
+    if "NHWC" in str(error):            # 1.15 and 2.6, of channels first
+        return "A newer TensorFlow does this on a CPU (2.21)."
+    return "Do the inputs fit the graph?"
 
 
 def _tensor(graph, name):

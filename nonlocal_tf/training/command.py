@@ -2,8 +2,6 @@
 
 import os
 import shlex
-import shutil
-import sys
 
 from nonlocal_tf import command, processes
 from nonlocal_tf.platforms import machine
@@ -39,19 +37,10 @@ def run(arguments, program, description):
         if result.exit_code == 0 and result.rank == 0:
             command.say("  {:12} {} freeze_pb.py --train_url {}".format(
                 "to freeze it", *map(shlex.quote, (
-                    interpreter(), config.train_url))))
+                    command.interpreter(), config.train_url))))
         return result.exit_code
 
     return command.run(program, act)
-
-
-def interpreter():
-    """What starts this Python here: `python`, or its path."""
-    here, found = os.path.abspath(sys.executable), shutil.which("python")
-    if found and os.path.abspath(found) == here:        # links lead out of
-        return "python"                                 # an environment
-    relative = os.path.relpath(here)
-    return here if relative.startswith(os.pardir) else relative
 
 
 def run_job(arguments, program, description):

@@ -105,6 +105,7 @@ def _examine(flags):
             nodes=len(graph_def.node), verdict=verdict), indent=1))
     else:
         _print_table(findings)
+        _print_inputs(trim.trim(graph_def, flags.request))
         _print_matrices(matrices, measured)
         if measured:
             _print_range(measured)
@@ -123,17 +124,28 @@ def _report(findings, matrices, measured):
             for each in matrices]}
     if measured:
         for each in report["affinity"]:
-            each["largest_score"] = _number(measured.scores[each["name"]])
+            each["largest_score"] = _number(measured.scores.get(each["name"]))
         report["fp16"] = {
             "runs": measured.runs, "beyond": len(measured.beyond()),
+            "operations_inside": measured.inner,
             "largest": _number(measured.values[0]),
             "node": measured.values[0].node}
     return report
 
 
 def _number(value):
-    """None where it is not finite, which JSON does not have."""
-    return value.largest if value.finite else None
+    """None where it is not finite, which JSON does not have, or not known."""
+    return value.largest if value and value.finite else None
+
+
+def _print_inputs(graph_def):
+    """Of several, the order in which the rehearsals take their files."""
+    from nonlocal_tf.export import graphdef
+    names = [node.name for node in graphdef.placeholders(graph_def)]
+    if len(names) > 1:
+        command.say("Inputs, in the file's order, that of msame's --input "
+                    "(uncertain for the .om): " + ", ".join(names))
+        command.say()
 
 
 def _print_matrices(matrices, measured):
@@ -143,11 +155,12 @@ def _print_matrices(matrices, measured):
     rows = [("attention", "matrix", "bytes fp16", "fp32")
             + ("largest score",) * bool(measured)]
     for each in matrices[:_MATRICES]:
-        score = measured and measured.scores[each.name]
+        score = measured and measured.scores.get(each.name)
         rows.append((
             each.name, " x ".join(map(str, each.shape)),
             "{:,}".format(each.bytes(2)), "{:,}".format(each.bytes(4))) + (
-                ("{:.4g}".format(score.largest) if score.finite else
+                ("not measured" if not score else
+                 "{:.4g}".format(score.largest) if score.finite else
                  "not finite",) if measured else ()))
     more = len(matrices) - _MATRICES
     if more > 0:
@@ -171,6 +184,9 @@ def _print_range(measured):
         "{} tensors that fp16 does not hold (fp16_range)".format(beyond)
         if beyond else "the largest value is {:.4g}, of {}; fp16 ends at 65504"
         .format(largest.largest, largest.node)))
+    if measured.inner:
+        command.say("  but for {} operations inside tf.cond or tf.while_loop, "
+                    "which were not measured".format(measured.inner))
 
 
 def _print_table(findings):

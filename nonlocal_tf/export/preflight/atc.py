@@ -150,8 +150,10 @@ def _shapes(text):
         if name in shapes:
             raise argparse.ArgumentTypeError(
                 "must name each input once, not {!r} twice".format(name))
-        try:
-            shapes[name] = [int(size) for size in sizes.split(",")]
+        try:                            # a scalar has no sizes; 1~8: open
+            shapes[name] = [-1 if re.fullmatch(r"\d+~(\d+|-1)", size.strip())
+                            else int(size) for size in sizes.split(",")
+                            if sizes.strip()]
         except ValueError:
             colon = ""
         if not colon or not name or 0 in shapes[name] or not all(

@@ -154,7 +154,7 @@ def _placeholder(node, asked, request):
     if -1 in asked and not request.dynamic:
         findings.append(Finding(
             REJECT, "unknown_dimension", node.name,
-            "--input_shape leaves a size open (-1)",
+            "--input_shape leaves a size open",
             "Give a number, or add --dynamic_batch_size=1,8,32."))
     differing = [
         "{} for {}".format(new, old) for new, old in zip(asked, declared or [])

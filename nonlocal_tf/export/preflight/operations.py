@@ -64,6 +64,8 @@ _KINDS = [(re.compile(pattern), level, check, reason, remedy)
 )]
 _CALLS = re.compile(r"(Stateful)?PartitionedCall$|RemoteCall$|SymbolicCall$|"
                     r"(Stateless)?(If|Case|While|For)$")
+_OPEN_RESULT = re.compile(r"(Where|Unique(WithCounts)?(V2)?|"
+                          r"NonMaxSuppression(V\d|WithOverlaps)?)$")
 _INSTEAD = {                    # of an operation that is not in the list
     "Roll": "Write it as slices: tf.concat([x[:, -1:], x[:, :-1]], 1). TSM's "
             "shift has zeros in the place of what comes round (tf.pad).",
@@ -231,6 +233,21 @@ def _listed(node, known, nodes):
             "and ATC drops the moving statistics", "Build the graph with "
             "is_training=False in every batch norm, restore the moving "
             "statistics, and freeze again."))
+    elif node.op in graphdef.BATCH_NORMS and _is_at_its_start(node, nodes):
+        findings.append(Finding(
+            DOUBT, "moving_statistics", node.name,
+            "batch norm whose moving mean is 0 and variance 1 in each "
+            "channel, as before any training", "Did the training run "
+            "UPDATE_OPS? If it did not, train again with them."))
+    if _OPEN_RESULT.match(node.op) and not (
+            node.attr["pad_to_max_output_size"].b
+            if "pad_to_max_output_size" in node.attr else False):
+        findings.append(Finding(
+            DOUBT, "open_result", node.name,
+            "{}: how long its result is depends on the data, where atc "
+            "compiles for fixed sizes (uncertain)".format(node.op),
+            "Give a fixed number of rows: tf.math.top_k, "
+            "CombinedNonMaxSuppression; or leave it to the host."))
     if node.op in ("ArgMax", "ArgMin") and tf.int32.as_datatype_enum != (
             graphdef.attribute_type(node, "output_type")):
         findings.append(Finding(
@@ -238,6 +255,14 @@ def _listed(node, known, nodes):
             "{} gives int64, which may go to the AI CPU".format(node.op),
             "Use output_type=tf.int32."))
     return findings
+
+
+def _is_at_its_start(norm, nodes):
+    """Whether its moving statistics are those of a network without training."""
+    mean, variance = [graphdef.constant(nodes, name)
+                      for name in (list(norm.input[3:5]) + ["", ""])[:2]]
+    return (mean is not None and variance is not None and mean.size > 0
+            and not mean.any() and (variance == 1).all())
 
 
 def _is_layer_norm(norm, nodes):
@@ -259,40 +284,46 @@ def of_moments(graph_def, nodes):
     The mean of (x - mean of x)^2, as tf.nn.moments makes it, or the mean of
     x^2 less the square of the mean, both over axes that hold the batch's.
     """
-    findings = []
+    findings, live = [], graphdef.live(graph_def)
     for node in graph_def.node:
-        axes = _variance_axes(node, nodes)
-        if 0 in axes or any(axis < -1 for axis in axes):
-            findings.append(Finding(
-                REJECT if 0 in axes else DOUBT, "batch_norm_training",
-                node.name, "the variance over {}: batch norm in training mode, "
-                "written out (tf.nn.moments)".format(
-                    "the batch" if 0 in axes else "axes counted from the last, "
-                    "perhaps the batch's too"), "Build the graph with "
-                "is_training=False, so that the moving statistics are used."))
+        axes, of = _variance(node, nodes)
+        # Standardised weights are of no batch.
+        if node.name not in live or 0 not in axes and min(axes, default=0) > -2:
+            continue
+        # A sample out of its batch has rows first.
+        doubt = 0 not in axes or of is not None and of.op == "Squeeze"
+        findings.append(Finding(
+            DOUBT if doubt else REJECT, "batch_norm_training", node.name,
+            "the variance over {}: batch norm in training mode, written out "
+            "(tf.nn.moments)".format(
+                "the batch" if not doubt else "the first axis, perhaps the "
+                "batch" if 0 in axes else
+                "axes counted from the last, perhaps the batch's too"),
+            "Build the graph with is_training=False, so that the moving "
+            "statistics are used."))
     return findings
 
 
-def _variance_axes(node, nodes):
-    """Of a node that is a variance; else []."""
+def _variance(node, nodes):
+    """The axes of a node that is a variance, and of which node; else []."""
     if node.op == "Sub" and len(node.input) > 1:        # E[x^2] - E[x]^2
         squares, mean = [_read(nodes, name) for name in node.input[:2]]
         axes, squared = _mean_axes(squares, nodes), _squared(mean, nodes)
         if axes and _squared(_read(nodes, squares.input[0]), nodes) and (
                 _mean_axes(squared, nodes)):
-            return axes
-        return []
+            return axes, nodes.get(graphdef.source(squared.input[0]))
+        return [], None
     axes = _mean_axes(node, nodes)
     deviation = axes and _read(nodes, node.input[0])
     if not deviation:
-        return []
+        return [], None
     if deviation.op != "SquaredDifference":
         deviation = _squared(deviation, nodes)
     if deviation and deviation.op in ("SquaredDifference", "Sub") and (
             len(deviation.input) > 1):
         if _mean_axes(_read(nodes, deviation.input[1]), nodes):
-            return axes
-    return []
+            return axes, nodes.get(graphdef.source(deviation.input[0]))
+    return [], None
 
 
 def _read(nodes, name):

@@ -20,7 +20,8 @@ MOST = 4                        # inputs of a folder that are run
 _MOVES = ("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims",
           "Transpose", "StopGradient", "Slice", "StridedSlice", "Split",
           "SplitV", "ConcatV2", "Concat", "Pad", "PadV2", "MirrorPad", "Tile",
-          "Pack", "Unpack", "Gather", "GatherV2", "ReverseV2", "BroadcastTo")
+          "Pack", "Unpack", "Gather", "GatherV2", "ReverseV2", "BroadcastTo",
+          "Switch", "RefSwitch", "_SwitchN", "Merge", "RefMerge")
 _BY_MATRIX = affinity.PRODUCTS + ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 _REMEDIES = (                   # ATC's pages of these flags
     "--precision_mode=force_fp32 (newer CANN: cube_fp16in_fp32out) gives a "
@@ -46,6 +47,7 @@ class Ranges(NamedTuple):
     offered: int                # inputs that there were
     values: list                # a `Value` for each tensor, largest first
     scores: dict                # name of a `Matrix` -> `Value` of its scores
+    inner: int                  # operations in branches, loops: not measured
 
     def beyond(self):
         """The values that fp16 does not hold."""
@@ -62,7 +64,8 @@ def measure(graph_def, request, matrices, text):
       text: .bin files, or folders of them, one for each input, with commas
         between; of folders the first `MOST` files are run.
     Returns:
-      The `Ranges` of all floating-point tensors, weights too.
+      The `Ranges` of all floating-point tensors, weights too, but for those
+      that a tf.cond or tf.while_loop of TensorFlow 1 makes inside.
     Raises:
       UserError: a file does not fit, or the graph cannot be run.
     """
@@ -71,8 +74,12 @@ def measure(graph_def, request, matrices, text):
     runs = _runs(inputs, text)
     with tf.Graph().as_default() as graph, predict.interruptible() as execute:
         graphdef.load(graph_def, "the graph")
+        inner = graphdef.in_control_flow(graph_def)
         tensors = [each for operation in graph.get_operations()
+                   if operation.name not in inner
                    for each in operation.outputs if _counts(each)]
+        matrices = [each for each in matrices
+                    if graphdef.source(each.scores) not in inner]
         scores = [graph.get_tensor_by_name(each.scores) for each in matrices]
         fetches = [_measured(each) for each in tensors + scores]
         found = [_run(execute, fetches, {
@@ -88,7 +95,8 @@ def measure(graph_def, request, matrices, text):
     return Ranges(
         len(found), len(runs),
         sorted(values, key=lambda each: (each.finite, -each.largest)),
-        {matrix.name: value for matrix, value in zip(matrices, of_scores)})
+        {matrix.name: value for matrix, value in zip(matrices, of_scores)},
+        len(inner))
 
 
 def _constants(graph_def):

@@ -77,6 +77,16 @@ def loadable(graph_def, request):
     return result
 
 
+def _fix_open_sizes(node, sizes):
+    """Writes those of --input_shape into a Placeholder whose own are open."""
+    declared = tf.TensorShape(graphdef.declared_shape(node))
+    asked = tf.TensorShape(sizes and [
+        None if size < 0 else size for size in sizes])
+    if declared.is_compatible_with(asked):
+        node.attr["shape"].shape.CopyFrom(
+            declared.merge_with(asked).as_proto())
+
+
 def write(graph_def, path, target, request):
     """Writes what ATC compiles, so that TensorFlow 1.15 takes it.
 
@@ -89,7 +99,8 @@ def write(graph_def, path, target, request):
       The new GraphDef: without nodes that no output needs, control inputs (but
       for those of control flow), devices, functions that no node calls, and
       attributes that 1.15 does not know and that are at their defaults; others
-      stay.
+      stay. Its inputs are in the old order, with the sizes of --input_shape
+      where theirs were open.
     Raises:
       UserError: an output is not there, or the file cannot be written.
     """
@@ -105,6 +116,9 @@ def write(graph_def, path, target, request):
         raise UserError("--write must name another file than the graph's own; "
                         "got {!r}.".format(target))
     trimmed = without_new(trim(graph_def, request))
+    inputs = graphdef.placeholders(trimmed)
+    for node in inputs:
+        _fix_open_sizes(node, (request.shapes or {}).get(node.name))
     outputs = outputs or [leaf.name for leaf in graphdef.leaves(trimmed)]
     if not outputs:
         raise UserError("--write needs an output; {!r} has none that gives a "
@@ -113,7 +127,8 @@ def write(graph_def, path, target, request):
     for node in trimmed.node:
         node.input[:] = [name for name in node.input if name[0] != "^"
                          or graphdef.source(name) in ties]
-    result = fold.sorted_nodes(trimmed, outputs)
+    result = fold.sorted_nodes(
+        trimmed, [node.name for node in inputs] + outputs)
     _add_library(result, trimmed.library)
     storage.make_folder(os.path.dirname(target) or ".", "--write")
     try:
