@@ -182,6 +182,9 @@ def test_clips_that_no_system_has_are_one_line(arguments, part):
 @pytest.mark.parametrize("arguments, text", [
     (["--dataset", "moving_digits"], "--network must be c2d, i3d or tsm"),
     (["--test_url", "a.txt"], "--test_url must be left out"),
+    (["--dropout", "0.5"], "--dropout must be left out of --network digits"),
+    (["--label_start", "0"], "--label_start must be left out"),
+    (["--lr_steps", "0.5"], "or given with --lr_schedule step; got 0.5"),
     (["--network", "tsm", "--lr_steps", "0.0,0.5"], "rising shares"),
     (["--network", "tsm", "--lr_schedule", "step", "--lr_steps", ""],
      "--lr_steps must be given"),

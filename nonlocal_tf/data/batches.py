@@ -6,6 +6,7 @@ the unbroken run would have got.
 
 import numpy as np
 
+from nonlocal_tf.data.ahead import ahead
 from nonlocal_tf.data.augment import augmented
 from nonlocal_tf.errors import UserError
 
@@ -65,13 +66,16 @@ def train_batches(images, labels, batch_size, seed, epoch, start=0, rank=0,
     """
     steps = steps_per_epoch(len(labels), batch_size, ranks)
     order = epoch_order(seed, epoch, len(labels))
-    for step in range(start, steps):
+
+    def make(step):
         part = step * ranks + rank
         index = order[part * batch_size:(part + 1) * batch_size]
         batch = images[index]
         if augment:
             batch = augmented(batch, seed, epoch, index)
-        yield batch, labels[index]
+        return batch, labels[index]
+
+    yield from ahead(make, range(start, steps), 1, 1)   # while a step runs
 
 
 def test_batches(images, labels, batch_size):

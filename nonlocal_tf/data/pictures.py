@@ -16,6 +16,7 @@ from absl import logging
 
 from nonlocal_tf.data import idx
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.storage import gist
 
 _SIDE_LIMIT = 4096
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -163,7 +164,7 @@ def _decoder():
                 raise UserError(
                     "{!r} must be a whole PNG; TensorFlow cannot decode it "
                     "({}). Was it cut short?".format(
-                        path, str(error).split("\n")[0][:100]))
+                        path, gist(error)))
             return _grey(found, invert)
         yield decode
 

@@ -8,6 +8,7 @@ A task is a module with these functions of a `TrainConfig`:
   fingerprint(data)               that a resumed run must have too
   train_batches(config, data, epoch, start, rank, ranks)
                                   from batch `start` of an epoch on
+  waiting(config)                 what helps where steps wait for batches
   test_batches(config, data, batch_size, rank, ranks)
   remarks(config, data)           lines at the end of a run
   title, size, name, source       of a config: words for a run's first lines

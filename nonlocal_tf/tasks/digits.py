@@ -56,6 +56,12 @@ def train_batches(config, data, epoch, start, rank, ranks):
         epoch, start, rank, ranks, config.augment)
 
 
+def waiting(config):
+    """What may be done where the steps wait for batches."""
+    return ("Leave out --augment, which one thread does."
+            if config.augment else "Is the machine busy with something else?")
+
+
 def test_batches(config, data, batch_size, rank, ranks):
     """The batches of a test; see `batches.test_batches`."""
     del config

@@ -45,6 +45,12 @@ def source(config):
         config.test_url) else config.data_folder()
 
 
+def waiting(config):
+    """What may be done where the steps wait for batches."""
+    return ("{} threads decode: give more --workers if there are more cores, "
+            "or videos of a smaller size.".format(config.decoders()))
+
+
 def test_list(config):
     """Path of the list of the test videos; "" where there is none."""
     if not config.test_url and config.dataset == "moving_digits":

@@ -153,8 +153,8 @@ class TrainConfig:
         None, "sgd has a momentum of 0.9 (default: adam; of clips sgd)",
         choices=("adam", "sgd"), fixed=True)
     learning_rate: float = _setting(
-        None, "the highest one (default: 1e-4 of adam; of sgd as --recipe, in "
-        "proportion to --batchsize)")
+        None, "the highest one (default: 1e-4 of adam; of sgd 0.01, of clips "
+        "as --recipe, in proportion to --batchsize)")
     lr_schedule: str = _setting(
         None, "over --epoch epochs; cosine: down to 0; step: a tenth after "
         "each of --lr_steps (default: constant; of clips as --recipe)",

@@ -6,11 +6,11 @@ import os
 from absl import logging
 
 from nonlocal_tf.command import Parser, boolean, normalised
-from nonlocal_tf.errors import UserError
+from nonlocal_tf.errors import UserError, bad
 from nonlocal_tf.platforms import ranks
 from nonlocal_tf.secrets import masked_arguments
 from nonlocal_tf.training import defaults
-from nonlocal_tf.training.config import TrainConfig
+from nonlocal_tf.training.config import VIDEO, TrainConfig
 
 # As existing commands spell them; any case and "-" for "_" is also taken.
 _SHOWN_SPELLINGS = {"epoch": ["--Epoch", "--epoch"]}
@@ -43,6 +43,7 @@ def parse_flags(arguments, program, description, platform="gpu"):
                 masked_arguments(typed.get(argument, argument)
                                  for argument in unknown)))
     config = TrainConfig(**vars(known))
+    _check_unread(known, config)
     if known.learning_rate is None:
         config = dataclasses.replace(config, learning_rate=defaults.rate(
             config, config.protocol, ranks.processes(
@@ -61,6 +62,18 @@ def _check_unknown(unknown, parser):
             raise UserError("Flags begin with --; got {!r} (--help lists the "
                             "flags; quote what has a ; in it).".format(
                                 argument))
+
+
+def _check_unread(known, config):
+    """Refuses what was given and would change nothing."""
+    for field in dataclasses.fields(TrainConfig):
+        given = getattr(known, field.name)
+        if field.metadata["group"] == VIDEO and config.network == "digits" and (
+                given != field.default):
+            raise bad(field.name, "left out of --network digits", given)
+    if known.lr_steps and config.lr_schedule != "step":
+        raise bad("lr_steps", "left out, or given with --lr_schedule step",
+                  known.lr_steps)
 
 
 def _make_parser(program, description):

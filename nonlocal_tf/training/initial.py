@@ -8,6 +8,7 @@ from nonlocal_tf import trained
 from nonlocal_tf.command import some
 from nonlocal_tf.data.class_names import normalised
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training.checkpoint_files import steps_in
 
 tf1 = tf.compat.v1
 
@@ -67,16 +68,33 @@ def load(session, network, config, class_names, report):
         and not name.endswith(_SLOTS))))
 
 
+def find(init):
+    """The `trained.Checkpoint` that --init names.
+
+    Raises:
+      UserError: there is none.
+    """
+    is_run = os.path.isdir(init)
+    if is_run and not steps_in(os.path.join(init, "Model")):
+        raise UserError(
+            "--init must name a checkpoint, or the folder of a run or of "
+            "converted weights; {!r} has none in Model{}.".format(
+                init, ". Did you mean --init {}?".format(
+                    os.path.dirname(init.rstrip("/")) or ".")
+                if steps_in(init) else ""))
+    try:
+        return trained.find(init) if is_run else trained.find("", init)
+    except UserError as error:
+        raise UserError("--init {!r}: {}".format(init, error))
+
+
 def _read(init):
     """The `trained.Checkpoint`, and name -> array of all that it holds."""
+    found = find(init)
     try:
-        found = trained.find(init) if os.path.isdir(init) else (
-            trained.find("", init))
         reader = tf1.train.load_checkpoint(found.prefix)
         return found, {name: reader.get_tensor(name)
                        for name in reader.get_variable_to_shape_map()}
-    except UserError as error:
-        raise UserError("--init {!r}: {}".format(init, error))
     except (tf.errors.OpError, ValueError, IndexError) as error:
         raise UserError("--init {!r} must be a whole checkpoint; it is cut "
                         "short or damaged ({}). Copy it again.".format(

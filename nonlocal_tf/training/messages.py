@@ -77,6 +77,13 @@ def going_on(prefix, epoch, now, before):
         prefix, epoch, "; changed: " + ", ".join(changed) if changed else "")
 
 
+def init_is_not_read(config):
+    """A run that goes on has its weights."""
+    return ("--init {!r} is not read: the run in {!r} goes on. Give another "
+            "--train_url to begin from it.".format(
+                config.init, config.train_url))
+
+
 def nothing_to_do(prefix, step, last_step, accuracy):
     """The run was whole before it began."""
     return ("{} has done {} steps, {} were asked for{}: nothing is left to "
@@ -108,10 +115,8 @@ def tested(result, progress, config, attention):
         rate and "; trained at {:.1f} {}/second".format(rate, unit) or "")]
     if progress.waiting() >= _WAITING:
         lines.append(
-            "  {:.0%} of the epoch's time went into waiting for data ({} "
-            "threads decode). Give more --workers if there are more cores, or "
-            "videos of a smaller size.".format(
-                progress.waiting(), config.decoders()))
+            "  {:.0%} of the epoch's time went into waiting for data. {}"
+            .format(progress.waiting(), tasks.of(config).waiting(config)))
     return lines + health.warnings(
         attention, config.instantiation, config.block)
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple, Optional
 
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.training import initial, messages
 from nonlocal_tf.training.progress import Progress
 
 
@@ -33,12 +34,16 @@ def find(config, folder, fixed, platform, report):
         try:
             report.check_settings_file()
             note = folder.newest(config.resume, fixed)
+            if config.init and not note:        # before the graph is built
+                initial.find(config.init)
         except UserError as error:
             if platform.size == 1:
                 raise
             return Start(0, Progress(), failure=error)
     if not note:
         return Start(0, Progress())
+    if config.init not in ("", note["config"].get("init")):
+        report.line(messages.init_is_not_read(config))
     return Start(note["step"], Progress(**note["progress"]), note)
 
 
