@@ -52,7 +52,7 @@ def small(tmp_path):
 
 @pytest.fixture(scope="module")
 def pieces(shallow, tiny_set, tmp_path_factory):
-    """Folder and result of the run, of which kill -9 left 3 steps and more."""
+    """Folder, result and output of the run, of which kill -9 left 3 steps."""
     folder = tmp_path_factory.mktemp("pieces")
     run_thin(tiny_set, folder, max_steps=3)
     with open(str(folder / "metrics.jsonl"), "a") as file:
@@ -63,7 +63,7 @@ def pieces(shallow, tiny_set, tmp_path_factory):
     for name in ("model.ckpt-7.json", "model.ckpt-7.data-00000-of-00001",
                  "checkpoint.abc.part"):
         (folder / "Model" / name).write_text("half")
-    return folder, run_thin(tiny_set, folder)[0]
+    return (folder,) + run_thin(tiny_set, folder, init="elsewhere")
 
 
 def test_records_beyond_the_checkpoint_are_dropped(pieces):
@@ -75,6 +75,15 @@ def test_records_beyond_the_checkpoint_are_dropped(pieces):
 def test_what_a_killed_process_left_is_removed(pieces):
     names = os.listdir(str(pieces[0] / "Model"))
     assert not [name for name in names if "-7" in name or "part" in name]
+
+
+def test_init_of_a_run_that_goes_on_is_neither_read_nor_recorded(pieces):
+    folder, result, output = pieces
+    assert "--init 'elsewhere' is not read: the run in" in output
+    for path in (str(folder / "config.json"), result.checkpoint + ".json"):
+        with open(path) as file:
+            known = json.load(file)
+        assert known.get("config", known)["init"] == ""
 
 
 class ReaderThatLeaves(io.StringIO):

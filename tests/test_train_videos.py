@@ -146,3 +146,12 @@ def test_init_that_is_not_there_is_refused():
     with pytest.raises(
             UserError, match="--init 'nowhere': A checkpoint is three files"):
         initial.load(None, None, TrainConfig(init="nowhere"), (), None)
+
+
+def test_init_of_a_folder_too_deep_names_the_right_one(tmp_path):
+    (tmp_path / "Model").mkdir()
+    for ending in ("data-00000-of-00001", "index", "json"):
+        (tmp_path / "Model" / ("model.ckpt-3." + ending)).touch()
+    with pytest.raises(UserError, match="Did you mean --init {}[?]".format(
+            tmp_path)):
+        initial.find(str(tmp_path / "Model"))
