@@ -113,6 +113,62 @@ def test_a_table_of_version_0_1_becomes_one_of_1_0(settle):
     assert settle(environ) == ((3, 4, 1), environ)       # once more
 
 
+def without(key, count=1):
+    """Version 1.0 on servers of one card each, which lacks a key."""
+    servers = [{"server_id": str(number), "device": [
+        {"device_id": "0", "device_ip": "192.1.0." + str(number),
+         "rank_id": str(number)}]} for number in range(count)]
+    for each in servers:
+        each.pop(key, each["device"][0].pop(key, None))
+    return table_1_0(server_count=str(count), server_list=servers)
+
+
+@pytest.mark.parametrize("changes", [
+    {"server_count": 1}, {"server_count": "2"}, {"version": 1.0},
+    {"server_list": [{"server_id": "10.0.0.1", "device": [
+        {"device_id": 0, "device_ip": "192.1.0.0", "rank_id": 0},
+        {"device_id": 1, "device_ip": "192.1.0.1", "rank_id": 1}]}]}])
+def test_numbers_become_texts_and_servers_are_counted(
+        settle, tmp_path, changes):
+    """HCCL reads texts alone, and refuses another count."""
+    _, environ = settle({"RANK_ID": "1", "ASCEND_DEVICE_ID": "1"},
+                        table_1_0(**changes))
+    assert environ["RANK_TABLE_FILE"] != str(tmp_path / "table.json")
+    with open(environ["RANK_TABLE_FILE"]) as file:
+        assert json.load(file) == table_1_0()
+    assert settle(environ) == ((1, 2, 1), environ)       # once more
+
+
+def test_what_is_allowed_or_unknown_stays(settle, tmp_path):
+    """One server needs no device_ip; 1.2 is of newer toolkits."""
+    given = {"RANK_ID": "0", "RANK_TABLE_FILE": str(tmp_path / "table.json")}
+    for table in (without("device_ip"), table_1_0(
+            1, version="1.2", super_pod_list=[{"super_pod_id": "0"}])):
+        _, environ = settle(given, table)
+        assert environ["RANK_TABLE_FILE"] == given["RANK_TABLE_FILE"]
+
+
+def test_variables_without_a_value_go(settle):
+    """RANK_TABLE_FILE alone turns HCCL on; "" is no number of a device."""
+    _, environ = settle({
+        "RANK_TABLE_FILE": "", "RANK_SIZE": "1", "RANK_ID": "",
+        "ASCEND_DEVICE_ID": " ", "DEVICE_ID": ""})
+    assert environ == {"RANK_SIZE": "1"}
+
+
+def test_the_folder_may_come_later_too(settle, tmp_path, monkeypatch):
+    folder = tmp_path / "user" / "config"
+
+    def sleep(_):
+        folder.mkdir(parents=True)
+        (folder / ranks.TABLE).write_text(json.dumps(table_1_0(1)))
+
+    monkeypatch.setattr(ranks.time, "sleep", sleep)
+    monkeypatch.setattr(ranks, "WAIT_SECONDS", 5.0)
+    _, environ = settle({"RANK_TABLE_FILE": str(folder)})
+    assert environ["RANK_TABLE_FILE"] == str(folder / "jobstart_hccl.json")
+
+
 def test_it_waits_until_the_table_is_completed(settle, tmp_path, monkeypatch):
     """The file is completed while the waiting sleeps."""
     path = tmp_path / "table.json"
@@ -161,6 +217,12 @@ def test_the_waiting_has_a_limit(settle, tmp_path, monkeypatch, content, state):
     ({"RANK_ID": "0"}, table_1_0(server_list=[]), "0, 1, 2"),
     ({"RANK_ID": "0"}, table_1_0(server_list=[{"server_id": "1", "device": [
         {"device_id": "0", "device_ip": "1", "rank_id": "1"}]}]), "0, 1, 2"),
+    ({"RANK_ID": "0"}, without("server_id"), "it lacks 'server_id'"),
+    ({"RANK_ID": "0"}, without("device_id"), "it lacks 'device_id'"),
+    ({"RANK_ID": "0"}, without("device_ip", 2), "it lacks 'device_ip'"),
+    ({"RANK_ID": "0"}, {"status": "completed", "server_list": []},
+     "it lacks 'version'"),
+    ({"RANK_ID": "0"}, table_1_0(version=""), "is empty"),
 ])
 def test_what_cannot_work_is_one_line(settle, environ, table, words):
     with pytest.raises(UserError, match=words) as error:

@@ -22,6 +22,9 @@ _POLL_SECONDS = 1.0
 # What many cards need and may not be set. Any job's number, the same for all;
 # seconds to wait for each other, while rank 0 may be fetching a checkpoint.
 _DEFAULTS = {"JOB_ID": "10086", "HCCL_CONNECT_TIMEOUT": "600"}
+# That the adapter looks for, or reads as a number, even if they are empty.
+_NO_BLANKS = ("RANK_TABLE_FILE", "RANK_SIZE", "RANK_ID", "ASCEND_DEVICE_ID",
+              "DEVICE_ID", "CM_CHIEF_IP", "CM_WORKER_SIZE")
 
 
 class Ranks(NamedTuple):
@@ -43,26 +46,29 @@ def settle(environ, folder, device=None):
     """Reads the environment and the rank table; prepares it for the adapter.
 
     A table of version 0.1 is converted to 1.0, which has no pod names: the
-    adapter would give POD_NAME for RANK_ID, so that it goes.
+    adapter would give POD_NAME for RANK_ID, so that it goes. So do variables
+    that are set to nothing.
 
     Args:
       environ: os.environ, which is changed.
-      folder: where a table of version 0.1 goes as one of 1.0.
+      folder: where a table goes that had to be changed.
       device: of --npu_option session_device_id, which the adapter prefers.
     Returns:
       A `Ranks`.
     Raises:
       UserError: over what would end the adapter or let it hang.
     """
+    for name in _NO_BLANKS:
+        if not environ.get(name, "").strip():
+            environ.pop(name, None)
     size = _number(environ, "RANK_SIZE", 1)
     rank = _number(environ, "RANK_ID", 0)
     device = _device(environ, device)
     path = environ.get("RANK_TABLE_FILE")
     _check_meeting(environ, path, size)
     if path:
-        path = os.path.join(path, TABLE) if os.path.isdir(path) else path
-        table = _wait_for(path)
-        written, cards = _as_1_0(table, path)
+        table, path = _wait_for(path)
+        written, cards = _as_hccl_has_it(table, path)
         if size not in (None, cards):
             raise UserError(
                 "RANK_SIZE must be the number of cards in the rank table "
@@ -74,7 +80,7 @@ def settle(environ, folder, device=None):
     rank = rank or 0
     environ["RANK_SIZE"] = str(size)
     if path:
-        if written is not table:
+        if written != table:
             storage.make_folder(folder, "--cache_dir")
             path = os.path.join(os.path.abspath(folder), TABLE)
             storage.write_text(path, json.dumps(written, indent=1))
@@ -135,14 +141,19 @@ def _number(environ, name, least):
     return int(text)
 
 
-def _wait_for(path):
-    """The table, as soon as its status is completed."""
+def _wait_for(place):
+    """The table, as soon as its status is completed, and its path.
+
+    Args:
+      place: the path, or a folder, which may come later too.
+    """
     end = time.monotonic() + WAIT_SECONDS
     said = False
     while True:
+        path = os.path.join(place, TABLE) if os.path.isdir(place) else place
         table, state = _load(path)
         if state == "completed":
-            return table
+            return table, path
         if time.monotonic() >= end:
             raise UserError(
                 "The rank table {!r} must be completed within {:g} s; it is "
@@ -168,10 +179,11 @@ def _load(path):
         return None, "not readable as a rank table"
 
 
-def _as_1_0(table, path):
-    """The table, converted if it is of version 0.1; how many cards it has.
+def _as_hccl_has_it(table, path):
+    """The table in texts, its servers counted; how many cards it has.
 
-    Cards of version 0.1 have no ranks: they count in their order.
+    One of version 0.1 becomes 1.0. Its cards have no ranks: they count in
+    their order. What versions beyond 1.0 have more is kept.
     """
     try:
         if "server_list" not in table:
@@ -179,24 +191,42 @@ def _as_1_0(table, path):
             for group in table["group_list"]:
                 for instance in group["instance_list"]:
                     servers.setdefault(str(instance["server_id"]), []).extend({
-                        "device_id": str(each["device_id"]),
-                        "device_ip": str(each["device_ip"]),
+                        "device_id": each["device_id"],
+                        "device_ip": each["device_ip"],
                         "rank_id": str(next(rank))}
                         for each in instance["devices"])
             table = {
                 "version": "1.0", "status": "completed",
-                "server_count": str(len(servers)),
                 "server_list": [{"server_id": server, "device": devices}
                                 for server, devices in servers.items()]}
-        ranks = sorted(int(each["rank_id"]) for server in table["server_list"]
-                       for each in server["device"])
+        table = _in_texts(table)
+        servers = table["server_list"]
+        table["server_count"] = str(len(servers))
+        cards = [each for server in servers for each in server["device"]]
+        texts = [table["version"]] + [each["server_id"] for each in servers]
+        if len(servers) > 1:            # one alone needs none, by HCCL's source
+            texts += [each["device_ip"] for each in cards]
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ValueError("a version, server_id or device_ip is empty")
+        _, ranks = (sorted(int(each[name]) for each in cards)
+                    for name in ("device_id", "rank_id"))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             "The rank table {!r} must have server_list (version 1.0) or "
-            "group_list (0.1) with its devices; {} {}. Have it written anew."
-            .format(path, type(error).__name__, error))
+            "group_list (0.1) with its devices; {}{}. Have it written anew."
+            .format(path, "it lacks " if isinstance(error, KeyError) else "",
+                    error))
     if ranks != list(range(len(ranks))) or not ranks:
         raise UserError(
             "The rank table {!r} must have the ranks 0, 1, 2 ... once each; "
             "got {}. Have it written anew.".format(path, ranks))
     return table, len(ranks)
+
+
+def _in_texts(value):
+    """A table, or a part of it, with its numbers as texts."""
+    if isinstance(value, dict):
+        return {name: _in_texts(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_in_texts(each) for each in value]
+    return str(value) if isinstance(value, (int, float)) else value
