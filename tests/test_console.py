@@ -53,6 +53,26 @@ def test_the_last_words_of_an_abort_are_in_the_file(tmp_path):
     assert "bad value" in (tmp_path / "log").read_text()
 
 
+def test_a_reader_that_goes_leaves_the_file_whole(tmp_path):
+    """As `| head -1`, of both outputs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import os, sys\n"
+         "from nonlocal_tf.training.console import Log\n"
+         "with Log(sys.argv[1]):\n"
+         "    for number in range(200):\n"
+         "        os.write(1 + number % 2, b'line %d\\n' % number)\n"
+         "    sys.stdin.read()\n"
+         "    os.write(1, b'last\\n')", str(tmp_path / "log")],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdin.close()
+    assert process.wait() == 0
+    assert sorted((tmp_path / "log").read_text().split("\n")) == sorted(
+        ["line {}".format(number) for number in range(200)] + ["last", ""])
+
+
 def test_a_traceback_is_in_the_file(tmp_path):
     done = run("import sys\n"
                "from nonlocal_tf.training.console import Log\n"

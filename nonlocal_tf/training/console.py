@@ -36,6 +36,7 @@ class Log:
         process = subprocess.Popen(
             ["tee", "-a", self.path], stdin=reader,
             stdout=self._kept[_OUTPUTS.index(number)],
+            restore_signals=False,      # SIGPIPE: a reader that goes (| head)
             start_new_session=True)             # a Ctrl-C is not for it
         os.close(reader)
         os.dup2(writer, number)                 # inheritable, as before
