@@ -103,6 +103,7 @@ def test_no_credential_is_printed(start):
     output, _ = start(
         "--exit=0", "--data_url=obs://verysecretvalue1@bucket/x",
         "--mirror=http://user:private@host/", "--token", "hunter4",
+        "--init=obs:/AK:hunter5@bucket/x", "--video_root=s3://AK:a/hunter6@b/x",
         S3_ENDPOINT="http://me:pwpwpw@verysecretvalue1/",
         **secrets).communicate()
     words = output.split("child")[0]

@@ -1,6 +1,7 @@
 """Settings and flags: spellings, ranges, what is ignored."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -106,6 +107,9 @@ def test_home_is_expanded(monkeypatch):
     (["--train_url", "http://bucket/run"], "a local folder, or obs://"),
     (["--train_url", "obs://"], "obs://BUCKET"),
     (["--data_url", "OBS://bucket/x"], "obs://BUCKET"),
+    (["--train_url", "obs:/bucket/run"], "got 'obs:/bucket/run'"),
+    (["--init", "S3:bucket/run"], "a local folder, or obs://"),
+    (["--cache_dir", "obs://bucket/x"], "--cache_dir must be local"),
     (["--loss_scale", "0.5"], "a number from 1"),
     (["--loss_scale", "fixed"], "none, dynamic, or a number"),
     (["--precision_mode", "fp16"], "choose from"),
@@ -114,6 +118,19 @@ def test_bad_values_are_one_line(arguments, required):
     with pytest.raises(UserError, match=required) as error:
         parse(*arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", [
+    "obs://AK:hunter2@bucket/x", "s3://hunter2@bucket", "obs:/AK:hunter2@b/x",
+    "obs://AK:hun/ter2@bucket/x", "http://me:hunter2@host/"])
+@pytest.mark.parametrize("name", [
+    "train_url", "data_url", "test_url", "video_root", "init", "class_names",
+    "cache_dir"])
+def test_keys_in_a_url_are_refused_and_not_repeated(name, url):
+    """Before the job prints it into the log that it pushes."""
+    with pytest.raises(UserError, match="--{} must be".format(name)) as error:
+        parse("--network=c2d", "--{}={}".format(name, url))
+    assert not re.search("AK|hun|ter2", str(error.value))
 
 
 def test_unknown_setting_is_refused():

@@ -276,8 +276,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise bad(name, "{} to {}".format(least, most), value)
-        for name in ("train_url", "data_url", "test_url", "video_root", "init"):
-            self._check_folder(name)
+        for name in ("train_url", "data_url", "test_url", "video_root", "init",
+                     "class_names", "cache_dir"):
+            self._check_place(name)
         if self.image_size < (self.digit_size or 0):
             raise bad("image_size", "at least {0}, as the images in the files "
                        "are {0}x{0}".format(self.digit_size), self.image_size)
@@ -334,12 +335,18 @@ class TrainConfig:
                        "which sees an overflow of the last part alone",
                        self.micro_batch)
 
-    def _check_folder(self, name):
-        """TensorFlow reads some signs in a path as a pattern."""
+    def _check_place(self, name):
+        """A URL is one; TensorFlow reads some signs in a path as a pattern.
+
+        pathlib makes "obs:/" of "obs://". Keys before an "@" would be printed.
+        """
         value = getattr(self, name)
-        if "://" in value and not re.match(r"^(obs|s3)://[^/]", value):
-            raise bad(name, "a local folder, or obs://BUCKET/FOLDER or "
-                       "s3://BUCKET/FOLDER", repr(value))
+        local = name in ("class_names", "cache_dir")
+        if ("://" in value or re.match(r"(?i)(obs|s3):", value)) and (
+                local or not re.match(r"(obs|s3)://[^/:@]+(/|$)", value)):
+            raise bad(name, "local" if local else "a local folder, or "
+                       "obs://BUCKET/FOLDER or s3://BUCKET/FOLDER",
+                       repr(re.sub(r"(?s):.*@", ":***@", value)))
         if name == "train_url" and (not value or set("[]*?\\\n") & set(value)):
             raise bad(name, "a folder's name without [ ] * ? \\",
                        repr(value))
