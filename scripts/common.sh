@@ -67,6 +67,13 @@ prepare_output() {              # an empty folder of this device
     export ASCEND_DEVICE_ID
     output=$here/output/$ASCEND_DEVICE_ID
     print_log=$output/train_$ASCEND_DEVICE_ID.log
+    local value emptied
+    emptied=$(realpath -m -- "$output")
+    for value in "$data_path" "$output_path" ${others[@]+"${others[@]#*=}"}; do
+        case $(realpath -m -- "${value:-/}")/ in
+            "$emptied"/*) echo "[Error] $output is emptied at each start; got $value, which is in it. Name another folder, or move it" >&2; exit 1 ;;
+        esac
+    done
     rm -rf "$output"            # ends in a number: see above
     mkdir -p "$output/ckpt"
     ckpt=${output_path:-$output/ckpt}

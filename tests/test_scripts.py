@@ -140,6 +140,25 @@ def test_bad_arguments_remove_nothing(
     assert [path.read_text() for path in earlier] == ["earlier"] * 2
 
 
+@pytest.mark.parametrize("argument", [
+    "--output_path=output/0/mine", "--output_path=output/0/new",
+    "--output_path=output/0", "--data_path=output/./0/mine",
+    "--init=output/../output/0/mine/model.ckpt-8", "--train_url=link/new"])
+def test_a_folder_that_would_be_emptied_is_refused(copy, argument):
+    """At each start; relative paths and links lead there too."""
+    mine = copy / "scripts" / "output" / "0" / "mine"
+    mine.mkdir(parents=True, exist_ok=True)
+    (mine / "model.ckpt-8").write_text("mine")
+    if not (copy / "scripts" / "link").exists():
+        os.symlink(str(mine), str(copy / "scripts" / "link"))
+    done = bash("-c", 'cd "$0" && bash train_full_1p.sh --data_path=x "$1"',
+                str(copy / "scripts"), argument, ASCEND_DEVICE_ID="")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "emptied at each start; got " + argument.split("=")[1] in done.stderr
+    assert (mine / "model.ckpt-8").read_text() == "mine"
+
+
 def test_a_failed_training_fails_the_script(copy):
     done = bash(str(copy / "scripts" / "train_performance_1p.sh"),
                 "--data_path=/no/such", "--platform=gpu", "--image_size=1",
