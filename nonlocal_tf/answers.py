@@ -69,7 +69,8 @@ def plan(config, protocol="", views=""):
 
     Frames, their interval and sizes go by its training; see `sampling`. Crops
     that the row does not have: three are as large as the shorter side, five
-    and ten as the training's images.
+    and ten as the training's images. Where left and right differ (--flip
+    false), no view is mirrored: ten crops are five.
 
     Args:
       config: a `TrainConfig` of a network of clips.
@@ -84,6 +85,8 @@ def plan(config, protocol="", views=""):
     row = sampling(config, name).views
     clips, crops = _parse(views, config.frame_interval) or (
         row.clips, row.crops)
+    if crops == 10 and not config.flip:
+        crops = 5
     if crops != row.crops and crops > 1:
         row = row._replace(
             crop_order="left middle right",
@@ -121,8 +124,8 @@ def add_flags(parser):
         "mean and deviation stay the network's")
     parser.add_argument(
         "--views", default="", metavar="CLIPSxCROPS", help="of a video, such "
-        "as 10x3, 10x1, 1x1; 1, 3, 5 or 10 crops, of 10 half mirrored "
-        "(default: the protocol's)")
+        "as 10x3, 10x1, 1x1; 1, 3, 5 or 10 crops, of 10 half mirrored, or "
+        "5 after --flip false (default: the protocol's)")
     parser.add_argument(
         "--view_batch", type=int, default=1, metavar="N", help="views that "
         "go through the network at a time, and are in memory; more are "

@@ -180,8 +180,6 @@ def sampling(config, protocol=""):
     Published sizes go with 224 pixels; another --image_size changes all in
     proportion, rounded half up. Frames from equal segments are one clip; of a
     network whose row has such, clips at an interval are ten from end to end.
-    Where left and right differ (--flip false), no view is mirrored: ten crops
-    are five.
 
     Args:
       config: of a network of clips.
@@ -197,8 +195,6 @@ def sampling(config, protocol=""):
         frames=config.frames, interval=config.frame_interval,
         crop_size=sized(found.views.crop_size),
         short_side=sized(found.views.short_side))
-    if views.crops == 10 and not config.flip:
-        views = views._replace(crops=5)
     if not views.interval:
         views = views._replace(starts="middle", clips=1)
     elif views.starts == "middle":

@@ -44,6 +44,8 @@ def levels(batch):
     ("c2d", 35, {}, 40, 40, 10, 3),
     ("c2d", 32, {}, 37, 37, 10, 3),     # 36.57
     ("tsm", 224, {"flip": False}, 256, 224, 1, 5),      # none is mirrored
+    ("tsm", 224, {"flip": False, "views": "1x10"}, 256, 224, 1, 5),
+    ("c2d", 224, {"flip": False, "views": "2x10"}, 256, 224, 2, 5),
     ("c2d", 224, {"flip": False}, 256, 256, 10, 3)])
 def test_what_is_taken(network, size, flags, short, crop, clips, crops):
     flags = dict(flags)
@@ -53,6 +55,7 @@ def test_what_is_taken(network, size, flags, short, crop, clips, crops):
     assert (plan.views.crop_size, plan.views.clips, plan.views.crops) == (
         crop, clips, crops)
     assert plan.count == clips * crops
+    assert "times {} crop".format(crops) in str(plan)
 
 
 def test_frames_and_interval_are_the_networks():
