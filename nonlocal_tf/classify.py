@@ -171,19 +171,21 @@ def _answers(files, found, plan, flags, names):
     with contextlib.closing(answers.each(
             network, plan, videos, flags.view_batch, flags.window)) as stream:
         for file in files:
+            # What the network raises holds for all files, and stops.
+            answer = next(stream) if plan and _is_video(file) else None
             try:
-                if plan and _is_video(file):
-                    yield _of_video(next(stream), plan, flags, names)
+                if answer:
+                    yield _of_video(answer, plan, flags, names)
                     continue
                 batch = tasks.of(found.config).read(file, found.config, flags)
-                say("{}  ({})".format(file, " x ".join(
-                    map(str, batch.shape[1:]))))
-                shares = network(batch)[0]
-                yield dict(file=file, **_best(shares, names, flags.top))
             except UserError as error:
                 yield {"file": file, "error": str(error)}
                 if len(files) > 1:
                     sys.stderr.write("classify: {}\n".format(error))
+                continue
+            say("{}  ({})".format(file, " x ".join(map(str, batch.shape[1:]))))
+            yield dict(file=file, **_best(
+                network(batch)[0], names, flags.top))
 
 
 def _of_video(answer, plan, flags, names):

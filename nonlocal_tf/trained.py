@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from nonlocal_tf import tasks
@@ -124,11 +125,23 @@ def assign(session, variables, values):
                              in zip(operations, values.values())})
 
 
+def check_finite(what, values, found):
+    """Refuses what a `Checkpoint`'s network gives if it is not finite."""
+    if not np.isfinite(values).all():
+        raise UserError(
+            "The {} of {!r} must be numbers; they are not finite. Its weights "
+            "are damaged, or its training diverged: fetch or convert them "
+            "again, or train with a lower --learning_rate.".format(
+                what, found.prefix))
+
+
 class Network:
     """Answers batches, whatever their shapes.
 
     Args:
       found: a `Checkpoint`.
+    Raises:
+      UserError: when called: see `restore`; or an answer is not finite.
     """
 
     def __init__(self, found):
@@ -140,7 +153,9 @@ class Network:
         shape = batch.shape
         if shape not in self._runs:
             self._runs = {shape: self._build(shape)}    # of the newest alone
-        return self._runs[shape](batch)
+        probabilities = self._runs[shape](batch)
+        check_finite("answers", probabilities, self._found)
+        return probabilities
 
     def _build(self, shape):
         graph = tf.Graph()

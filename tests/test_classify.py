@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from video_sets import write
 
-from nonlocal_tf import answers, classify, trained
+from nonlocal_tf import answers, classify, explain, trained
 from nonlocal_tf.data.video import decode, views
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.weights import checkpoints
@@ -159,6 +159,25 @@ def test_flags_that_cannot_be_followed(
         ["b.MP4", "deep/a.avi", "--train_url", run] + flags) == 2
     assert words in capsys.readouterr().err
     assert len(os.listdir(".")) == 5
+
+
+@pytest.mark.parametrize("command, count", [
+    (classify, 2), (classify, 1), (explain, 1)])
+def test_answers_that_are_not_finite_are_none(
+        folder, tmp_path, capsys, command, count):
+    config = TrainConfig(
+        network="tsm", base_width=2, image_size=32, classes=4, frames=2,
+        non_local="res3:0", train_url=str(tmp_path))
+    checkpoints.write(config, {"dense/bias": np.full(4, np.nan, "f")}, {})
+    target = tmp_path / "out"
+    assert command.main(
+        [str(folder / "deep" / "a.avi"), str(folder / "z.npy")][-count:] + [
+            "--train_url", str(tmp_path), {
+                classify: "--json", explain: "--output"}[command],
+            str(target)]) == 2
+    said = capsys.readouterr()
+    assert "nan" not in said.out and said.err.count("\n") == 1
+    assert "they are not finite" in said.err and not target.is_file()
 
 
 def test_a_folder_without_videos(run, tmp_path, capsys):

@@ -135,6 +135,17 @@ def test_a_tensor_of_another_shape_is_named(converted, tmp_path, capsys):
     assert "backbone.layer4.0.conv3.bn.weight is [3]" in line
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_tensor_that_is_not_finite_is_named(
+        converted, tmp_path, capsys, value):
+    name = "backbone.layer4.0.conv3.bn.bias"
+    other = converted[1][name].copy()
+    other[-1] = value
+    line = refused_with({name: other}, converted, tmp_path, capsys)
+    assert "others are in " + name + "." in line
+    assert not os.path.exists(str(tmp_path / "run"))
+
+
 def test_a_tensor_that_is_not_used_is_shown(converted):
     assert "unused: ema.extra" in converted[3]
 

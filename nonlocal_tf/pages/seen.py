@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nonlocal_tf.errors import UserError
-
 
 class Input(NamedTuple):
     """What the network is shown, and where that lies in the original.
@@ -82,8 +80,8 @@ def look(found, batch):
       Probabilities [classes], what `health.measure` has, and N and M of each
       block; then of each block the affinity, float32 [N, M].
     Raises:
-      UserError: the checkpoint is of another network; an affinity is not
-        finite.
+      UserError: the checkpoint is of another network; an answer or affinity
+        is not finite.
     """
     import tensorflow as tf
 
@@ -99,16 +97,14 @@ def look(found, batch):
         trained.restore(session, list(network.variables), found.prefix)
         (probabilities,), measured, pairs = session.run(
             fetched, {images: batch})
+        trained.check_finite("answers", probabilities, found)
         yield probabilities, measured, [
             affinity.shape.as_list()[1:] for affinity in affinities]
         for (_, queries, keys), values, affinity in zip(
                 watched, pairs, affinities):
             weights = session.run(
                 affinity, {queries: values[0], keys: values[1]})[0]
-            if not np.isfinite(weights).all():
-                raise UserError("The affinities of {!r} must be numbers; they "
-                                "are not finite. Train with a lower "
-                                "--learning_rate.".format(found.prefix))
+            trained.check_finite("affinities", weights, found)
             yield weights
 
 

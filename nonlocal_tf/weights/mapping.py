@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nonlocal_tf.command import some
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.layers import EPSILON
 from nonlocal_tf.weights.names import (
@@ -49,10 +50,10 @@ def map_in(path, found, tensors, shapes, optional=()):
       shapes: our name -> list, of all variables.
       optional: beginnings of names that may be missing and keep their start.
     Raises:
-      UserError: it names what is missing, of another shape, or of a network
-        and not used.
+      UserError: it names what is missing, of another shape, not finite, or
+        of a network and not used.
     """
-    values, wrong, groups, used = {}, [], {}, set()
+    values, wrong, groups, used, broken = {}, [], {}, set(), []
     for name, shape in shapes.items():
         source = theirs(found.system, name, found.traits)
         group = groups.setdefault(_group(name), [0, 0, []])
@@ -70,6 +71,8 @@ def map_in(path, found, tensors, shapes, optional=()):
             wrong.append("{} is {}, for {} {}".format(
                 source, list(tensors[source].shape), name, list(shape)))
             continue
+        if not np.isfinite(value).all():
+            broken.append(source)
         values[name] = value
         group[1] += 1
     unused = [name for name in tensors
@@ -83,6 +86,11 @@ def map_in(path, found, tensors, shapes, optional=()):
             "--image_size and so on), or --new_head for another classifier."
             .format(path, len(wrong), "; ".join(wrong[:6]),
                     "; ..." if len(wrong) > 6 else ""))
+    if broken:
+        raise UserError(
+            "{!r} must have finite weights; others are in {}. The file is "
+            "damaged, or its training diverged: fetch it again, or take an "
+            "earlier one.".format(path, some(broken, 6)))
     return Mapped(
         values, [Group(name, *groups[name][:2], tuple(groups[name][2]))
                  for name in sorted(groups, key=lambda name: (
