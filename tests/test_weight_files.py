@@ -144,6 +144,15 @@ def test_content_decides_and_arrays_are_those_written(form, tmp_path):
     same(stored.tensors, TENSORS)
 
 
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+@pytest.mark.parametrize("name", [b"model", b"model_state_dict"])
+def test_pytorch_s_weights_may_have_another_name(form, name, tmp_path):
+    before, after = (struct.pack("<cI", b"X", len(each)) + each
+                     for each in (b"state_dict", name))
+    content = replaced(bases(tmp_path)[form], before, after)
+    same(read(put(tmp_path, content)).tensors, TENSORS)
+
+
 def test_zip_may_be_deflated_big_endian_and_named_anything(tmp_path):
     def change(entries):
         return {name.replace("archive", "x"): data[::-1] if "data/5" in name

@@ -19,6 +19,7 @@ from nonlocal_tf.weights.restricted import Array, Machine, Tensor, text
 
 _MAGIC = 0x1950a86a20f9469cfc6c                        # of torch before 1.6
 _PROTOCOL = 1001
+_STATES = ("state_dict", "model_state_dict", "model")  # keys of PyTorch
 _PADDLE = {0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16",
            5: "float32", 6: "float64", 20: "uint8", 21: "int8",
            22: "bfloat16"}                             # framework.proto
@@ -86,12 +87,12 @@ def _read_content(content):
         _arrays(blobs, Budget(len(content))))
 
 
-def _part(value, name):
-    """What a dict has by that name, or else the dict."""
-    part = value.get(name, value) if isinstance(value, dict) else None
-    if not isinstance(part, dict):
+def _part(value, *names):
+    """The dict that a dict has by the first of these names, or else itself."""
+    if not isinstance(value, dict):
         raise ValueError("it holds something else than arrays by name")
-    return part
+    return next((value[name] for name in names
+                 if isinstance(value.get(name), dict)), value)
 
 
 def _arrays(values, budget, storages=None):
@@ -129,7 +130,7 @@ def _read_zip(content):
     value = Machine(entries[names[0]]).load()
     order = ">" if entries.get(folder + "byteorder") == b"big" else "<"
     start = folder + "data/"
-    return _arrays(_part(value, "state_dict"), budget, ({
+    return _arrays(_part(value, *_STATES), budget, ({
         name[len(start):]: raw for name, raw in entries.items()
         if name.startswith(start)}, order))
 
@@ -154,7 +155,7 @@ def _read_legacy(content, place):
         place += 8 + size
     order = "<" if system["little_endian"] else ">"
     return _arrays(
-        _part(value, "state_dict"), Budget(len(content)), (storages, order))
+        _part(value, *_STATES), Budget(len(content)), (storages, order))
 
 
 def _unpickle(content, place):
