@@ -111,7 +111,8 @@ def test_labels_count_from_0_or_from_1(read, labels, classes, expected):
     ("\n", None, "must have videos; it has none"),
     ("path,label\n", None, "must have videos; it has none"),
     ("a.mp4\0", None, "a text in UTF-8; it is none"),
-    ("a.mp4 x\nb.mp4 y\n", 3, "must have 3 classes; it has 2, from 'x' to")])
+    ("a.mp4 x\nb.mp4 y\n", 3, "must have 3 classes; it has 2, from 'x' to"),
+    ("a.mp4 x\n", 3, "Convert or train with --class_names")])
 def test_what_is_refused(refused, text, classes, message):
     assert re.search(message, refused(text, classes=classes))
 
@@ -123,8 +124,9 @@ def test_a_header_can_tell_where_labels_start(read, start):
 
 
 def test_an_unknown_name_is_refused(refused):
-    assert "line 1: 'juggling' must be one of the 400 known" in refused(
-        "a.mp4 juggling\n", class_names=KINETICS)
+    line = refused("a.mp4 juggling\n", class_names=KINETICS)
+    assert "line 1: 'juggling' must be one of the 400 known" in line
+    assert "convert or train with --class_names" in line
 
 
 def test_a_video_that_is_there_again_is_said(read):

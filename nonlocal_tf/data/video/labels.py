@@ -48,8 +48,9 @@ def resolve(rows, class_names, classes, start=None):
         own, remarks = class_names, remarks + more
     if classes and own and len(own) != classes:
         raise UserError(
-            "{!r} must have {} classes; it has {}, from {!r} to {!r}. Give "
-            "--class_names, so that labels go by names.".format(
+            "{!r} must have {} classes; it has {}, from {!r} to {!r}. Convert "
+            "or train with --class_names, so that labels go by names, or "
+            "number the classes in the list.".format(
                 rows.source, classes, len(own), own[0], own[-1]))
     return np.array(labels, np.int32), own, remarks, found
 
@@ -153,7 +154,8 @@ def _by_name(rows, labels, own, known):
         if label >= 0 and places[label] is None:
             raise UserError(
                 "{}: {!r} must be one of the {} known classes ({}, ...). "
-                "Mend its name or --class_names.".format(
+                "Mend its name, or convert or train with --class_names that "
+                "have it.".format(
                     rows.at(index), own[label], len(known),
                     ", ".join(known[:3])))
     remarks = []
