@@ -5,11 +5,11 @@
 
 A and B are what two systems made of one video: uint8, or float, normalised or
 not; a clip or several; [.., T, H, W, 3], [.., 3, T, H, W] or [.., T, 3, H, W],
-told apart by their shape. Steps that bring the first clips nearer are named,
-with the mean difference in grey levels before and after. With the video the
-first clip of each is sought in it: which frames, size, interpolation and crop
-it has. Exit code 0: they are equal; 1: they are not; 2: they cannot be
-compared. What is said is a guess that fits; what is left tells how well.
+told apart by their shape. Steps that bring the first clips that differ nearer
+are named, with the mean difference in grey levels before and after. With the
+video these clips are sought in it: which frames, size, interpolation and crop
+they have. Exit code 0: all values are equal; 1: they are not; 2: they cannot
+be compared. What is said is a guess that fits; what is left tells how well.
 """
 
 import sys
@@ -60,15 +60,19 @@ def compare(flags):
     """
     a, b = _read(flags.a), _read(flags.b)
     say("A: {}\nB: {}".format(a.text, b.text))
-    if a.layout == b.layout and a.clips.dtype == b.clips.dtype and (
-            np.array_equal(a.clips, b.clips)):
-        say("They are equal.")
+    if a.layout == b.layout and np.array_equal(a.clips, b.clips):
+        say("They are equal." if a.clips.dtype == b.clips.dtype else
+            "Their values are equal, their types are not.")
         return EQUAL
     names, (first, second) = differ.grey(a.clips[0], b.clips[0])
     for what, pair in (("layout", (a.layout, b.layout)),
+                       ("number of clips", (len(a.clips), len(b.clips))),
                        ("normalisation", names)):
         if pair[0] != pair[1]:
             say("{}: A {}; B {}".format(what, *pair))
+    order = _order(a, b, names)
+    if first.shape == second.shape:
+        first, second = _first_that_differ(a, b, names, order)
     if flags.video:
         _say_sources(flags.video, first, second)
     elif first.shape != second.shape:
@@ -79,12 +83,34 @@ def compare(flags):
     else:
         for line in differ.steps(first, second):
             say(line)
-    if a.clips.shape == b.clips.shape and names[0] == names[1]:
-        order = differ.order(a.clips, b.clips)
-        if sorted(order) == list(range(len(order))) != list(order):
-            say("order of the clips: A's 0 to {} are B's {}".format(
-                len(order) - 1, " ".join(map(str, order))))
+    if order != sorted(order):
+        say("order of the clips: A's 0 to {} are B's {}".format(
+            len(order) - 1, " ".join(map(str, order))))
     return DIFFERENT
+
+
+def _order(a, b, names):
+    """Which of B's clips each of A's is; the same number if that is unknown."""
+    order = list(range(min(len(a.clips), len(b.clips))))
+    if a.clips.shape == b.clips.shape and names[0] == names[1]:
+        found = differ.order(a.clips, b.clips).tolist()
+        return found if sorted(found) == order else order
+    return order
+
+
+def _first_that_differ(a, b, names, order):
+    """The first pair of clips that differ, in grey levels; of several it says
+    how many do."""
+    def pair(number):
+        return (differ.undone(a.clips[number], names[0]),
+                differ.undone(b.clips[order[number]], names[1]))
+
+    found = [number for number in range(len(order))
+             if not differ.alike(*pair(number))]
+    if found and len(order) > 1:
+        say("clips: {} of {} differ; below is the first of them, number {} "
+            "(from 0)".format(len(found), len(order), found[0]))
+    return pair((found or [0])[0])
 
 
 def _read(path):

@@ -97,6 +97,31 @@ def test_the_order_of_clips(tmp_path, capsys):
     assert lines[-1] == "order of the clips: A's 0 to 2 are B's 0 2 1"
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_equal_values_of_another_type(tmp_path, capsys, kind):
+    assert compared(tmp_path, capsys, CLIP, CLIP.astype(kind)) == (
+        0, ["Their values are equal, their types are not."])
+
+
+@pytest.mark.parametrize("change", [
+    lambda x: x, lambda x: ((x - MEAN) / DEVIATION).astype(np.float32)])
+def test_clips_after_the_first_count_too(tmp_path, capsys, change):
+    shown = np.stack([SHOWN[n:n + 4] for n in (0, 2, 4, 6, 8)])
+    a, b = shown[:, :, 8:40, 14:46], shown[:, :, 8:40, 14:46].copy()
+    b[[2, 4]] = shown[[2, 4], :, 8:40, 11:43]
+    code, lines = compared(tmp_path, capsys, a, change(b))
+    assert code == 1
+    assert "clips: 2 of 5 differ; below is the first of them, number 2 " \
+        "(from 0)" in lines
+    assert "crop: A begins 3 right of B and 0 below" in lines
+
+
+def test_another_number_of_clips(tmp_path, capsys):
+    assert compared(tmp_path, capsys, np.stack([CLIP] * 3), CLIP) == (1, [
+        "number of clips: A 3; B 1", "mean difference 0, in grey levels",
+        "left: 0"])
+
+
 @pytest.fixture
 def video(tmp_path):
     return write(tmp_path / "a.avi", SHOWN)
@@ -122,6 +147,17 @@ def test_a_video_tells_frames_and_interpolation(tmp_path, capsys, video):
         "differs: frames: A 1 4 7 10 (mmaction2-1.x tsm clip 1 of 1; "
         "mmaction2-0.x tsm clip 1 of 1); B 2 4 7 10",
         "left of each, in grey levels: A 0; B 0"]
+
+
+def test_the_clips_that_differ_are_sought_in_the_video(
+        tmp_path, capsys, video):
+    same = resized([1, 4, 7, 10], cv2.INTER_LINEAR)
+    _, lines = compared(
+        tmp_path, capsys, np.stack([same, same]), np.stack([
+            same, resized([2, 4, 7, 10], cv2.INTER_LINEAR)]), "--video", video)
+    assert lines[0].startswith("clips: 1 of 2 differ")
+    assert [line.split(":")[1] for line in lines if "differs" in line] == [
+        " frames"]
 
 
 def test_what_is_not_of_the_video_is_told(tmp_path, capsys, video):

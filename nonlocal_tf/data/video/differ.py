@@ -32,21 +32,31 @@ def grey(*clips):
     found = []
     for clip in clips:
         likely = []
-        for name, (mean, deviation) in _normalisations().items():
-            grey = (np.asarray(clip, np.float64) * deviation + mean).astype(
-                np.float32)
+        for name in _normalisations():
+            grey = undone(clip, name)
             if -1 < grey.min() and grey.max() < 256 and np.ptp(grey) > 16:
                 likely.append((name, grey))
         whole = [pair for pair in likely if np.abs(
             pair[1] - np.rint(pair[1])).mean() < 0.05]
         found.append(whole or likely or [
-            ("none that is known", np.asarray(clip, np.float32))])
+            ("none that is known", undone(clip, ""))])
     quantiles = [[np.percentile(grey, range(101)) for _, grey in each]
                  for each in found]
     _, i, j = min((np.abs(a - b).mean(), i, j) for i, a in enumerate(
         quantiles[0]) for j, b in enumerate(quantiles[1]))
     return [pair[0] for pair in (found[0][i], found[1][j])], [
         pair[1] for pair in (found[0][i], found[1][j])]
+
+
+def undone(clip, name):
+    """A clip before its normalisation, float32; of an unknown one as it is."""
+    mean, deviation = _normalisations().get(name, (0, 1))
+    return (np.asarray(clip, np.float64) * deviation + mean).astype(np.float32)
+
+
+def alike(a, b):
+    """Whether no grey level differs by more than arithmetic in float32."""
+    return np.abs(a - b).max() < 0.01
 
 
 def steps(a, b):
@@ -119,9 +129,9 @@ def _laid(a, b, offset):
 
 def _rest(a, b):
     """What a difference looks like that no step explains."""
-    change = a - b
-    if np.abs(change).max() < 0.01:
+    if alike(a, b):
         return ""
+    change = a - b
     if np.abs(change).max() > 1.6:
         return (": another interpolation, size or frame" if _difference(a, b)
                 < 5 else ": other frames, or a step that is not known") + (
