@@ -89,12 +89,13 @@ def _overview(found):
                 tasks.of(config).title(config), tasks.of(config).size(config)),
             "-" if config is None else "{}, {}".format(
                 config.instantiation, format_placement(config.placement())),
-            "-" if config is None else "{}, {}".format(
+            "-" if config is None or run.converted else "{}, {}".format(
                 tasks.of(config).name(config), tasks.of(config).source(
                     config)),
             "epoch {} of {}, step {}".format(
                 last["epoch"], run.settings.get("epoch", "?"), last["step"])
-            if last else "no epoch on record",
+            if last else "converted from " + run.converted
+            if run.converted else "no epoch on record",
             number("{:.4f}", last.get("train_loss")),
             number("{:.2%}", last.get("train_accuracy")),
             number("{:.2%}", last.get("test_accuracy")),

@@ -107,6 +107,24 @@ def test_runs_of_other_networks_stand_beside_each_other(tmp_path, page):
     assert "bare: There is no metrics.jsonl: no curves." in text
 
 
+def test_converted_weights_have_no_settings_of_a_training(tmp_path, page):
+    folder = write_run(tmp_path / "one", None, network="tsm", classes=4)
+    write_checkpoint(folder, 0)
+    settings = json.loads((tmp_path / "one" / "config.json").read_text())
+    os.remove(os.path.join(folder, "config.json"))
+    (tmp_path / "one" / "Model" / "model.ckpt-0.json").write_text(json.dumps({
+        "step": 0, "config": settings, "converted": {"file": "tsm.pth"}}))
+    text = page(folder)
+    assert cells(text, "trained") == [["converted from tsm.pth"]]
+    assert cells(text, "data") == [["-"]]
+    assert ["4", "-"] in cells(text, "classes")         # "-": the default
+    assert not cells(text, "batch_size") + cells(text, "learning_rate")
+    trained_one = write_run(tmp_path / "two", [], network="tsm", classes=5)
+    shown = part(page(folder, trained_one), "Settings that differ",
+                 "<details>")
+    assert re.findall('scope="row">(.*?)<', shown) == ["classes"]
+
+
 def test_numbers_of_the_records_are_on_the_page(tmp_path, page):
     text = page(write_run(tmp_path / "one", [
         step(4, 2.0), epoch(1, 0.5, 0.625), epoch(2, 0.25, 0.375)], epoch=5))

@@ -18,12 +18,18 @@ from nonlocal_tf.training.progress import read_records
 
 _SAME = ("network", "dataset", "platform", "protocol", "recipe", "data_url",
          "train_url")
+_CONVERTED = (                  # settings that converted weights have
+    "network", "protocol", "resnet_size", "base_width", "classes", "non_local",
+    "instantiation", "inner_ratio", "sub_sample", "block", "scale",
+    "image_size", "frames", "frame_interval", "frozen_norm", "block_norm")
 
 
 class Run(NamedTuple):
     """name: to tell it from others. settings: name -> value. config: the
     same, or None where they are not this version's. checkpoints: (step, note)
-    each, note {} where it cannot be read. frozen: rows of cells.
+    each, note {} where it cannot be read. frozen: rows of cells. converted:
+    the file of its weights where nothing was trained; settings are then those
+    of the network alone.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Run(NamedTuple):
     checkpoints: list
     frozen: list
     remarks: list
+    converted: str = ""
 
     @property
     def note(self):
@@ -65,19 +72,25 @@ def _read(folder, name):
                 folder) else "is no folder"))
     notes = [(step, _object(checkpoint_files.prefix_in(
         models, step) + ".json", remarks)) for step in steps]
+    converted = ""
     if not settings and notes:
         settings = notes[-1][1].get("config", {})
+        converted = notes[-1][1].get("converted", {}).get("file", "")
     try:
         config = TrainConfig(**checkpoint_files.current(settings))
     except (KeyError, TypeError, ValueError, UserError) as error:
         remarks.append("The settings are not of this version: {}".format(
             gist(error)))
         config = None
+    if converted:
+        settings = {name: settings[name] for name in _CONVERTED
+                    if name in settings}
     records = _records(os.path.join(folder, "metrics.jsonl"), remarks)
     return Run(name, folder, settings, config, *[
         [each for each in records if each["kind"] == kind]
         for kind in ("step", "epoch")], checkpoints=notes,
-        frozen=_frozen(os.path.join(folder, "PB_Model")), remarks=remarks)
+        frozen=_frozen(os.path.join(folder, "PB_Model")), remarks=remarks,
+        converted=converted)
 
 
 def defaults(config):
@@ -88,10 +101,16 @@ def defaults(config):
 
 
 def differing(runs):
-    """Names of the settings that are not the same in all runs."""
-    names = sorted(set().union(*[run.settings for run in runs]))
-    return [name for name in names if name != "train_url" and any(
-        run.settings.get(name) != runs[0].settings.get(name) for run in runs)]
+    """Names of the settings that are not the same in all runs that have them;
+    all have, but converted ones."""
+    found = []
+    for name in sorted(set().union(*[run.settings for run in runs])):
+        values = [run.settings.get(name) for run in runs
+                  if not run.converted or name in run.settings]
+        if name != "train_url" and any(
+                value != values[0] for value in values):
+            found.append(name)
+    return found
 
 
 def finite(records, name, times=1):
