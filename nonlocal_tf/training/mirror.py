@@ -61,21 +61,31 @@ def fetch_data(url, folder, required=True):
       UserError: it cannot be read, or has none of the files.
     """
     url = _as_folder(url)
-    cloud, manifest = remote.cloud(), os.path.join(folder, _MANIFEST)
-    with locked(folder):
-        with remote.reaching(url):
-            found = _idx_files(cloud, url, required)
-            if found and found != _read_manifest(manifest):
-                say("Copying {} from {} to {}".format(
-                    ", ".join(sorted(found)), url, folder))
-                storage.write_text(manifest, "{}")      # until all is here
-                for name in _idx_names(os.listdir(folder)):
-                    os.remove(os.path.join(folder, name))
-                for name in sorted(found):      # copy_parallel lists all
-                    cloud.copy(remote.join(url, name),
-                               os.path.join(folder, name))
-                _check_sizes(cloud, url, folder, found)
-                storage.write_text(manifest, json.dumps(found))
+    cloud = remote.cloud()
+    with locked(folder), remote.reaching(url):
+        found = _idx_files(cloud, url, required)
+        if found:
+            _refresh(cloud, url, folder, found,
+                     _idx_names(os.listdir(folder)))
+
+
+def _refresh(cloud, url, folder, names, old):
+    """Copies files in place of `old`, unless they are as at the last copy."""
+    stats = [cloud.stat(remote.join(url, name)) for name in names]
+    found = {name: [stat.length, stat.mtime_nsec]
+             for name, stat in zip(names, stats)}
+    manifest = os.path.join(folder, _MANIFEST)
+    if found == _read_json(manifest):
+        return
+    say("Copying {} from {} to {}".format(
+        ", ".join(sorted(found)), url, folder))
+    storage.write_text(manifest, "{}")          # until all is here
+    for name in old:
+        os.remove(os.path.join(folder, name))
+    for name in sorted(found):                  # copy_parallel lists all
+        cloud.copy(remote.join(url, name), os.path.join(folder, name))
+    _check_sizes(cloud, url, folder, found)
+    storage.write_text(manifest, json.dumps(found))
 
 
 def _names(cloud, url):
@@ -91,7 +101,7 @@ def _idx_names(names):
 
 
 def _idx_files(cloud, url, required):
-    """The IDX files of a remote folder: name -> [bytes, time of change]."""
+    """The names of the IDX files of a remote folder."""
     names = _names(cloud, url)
     found = _idx_names(names)
     if not found and required:
@@ -100,12 +110,10 @@ def _idx_files(cloud, url, required):
             "{}. Upload them there, or name their folder.".format(
                 url, ", ".join(FILES), ", ".join(sorted(names)[:10])
                 or "nothing"))
-    stats = [cloud.stat(remote.join(url, name)) for name in found]
-    return {name: [stat.length, stat.mtime_nsec]
-            for name, stat in zip(found, stats)}
+    return found
 
 
-def _read_manifest(path):
+def _read_json(path):
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -129,6 +137,8 @@ def _check_sizes(cloud, url, folder, names):
 def fetch_checkpoint(url, folder):
     """Copies the newest checkpoint of a remote run, as a run's, for --init.
 
+    It is the only one here then, and copied only where it is not here yet.
+
     Raises:
       UserError: there is none.
     """
@@ -139,21 +149,13 @@ def fetch_checkpoint(url, folder):
         if not steps:
             raise UserError("--init must be the folder of a run with a "
                             "checkpoint in Model/; {} has none.".format(url))
-        if steps[-1] not in steps_among(os.listdir(target)):
-            _copy_checkpoint(cloud, models, steps[-1], target)
+        _refresh(cloud, models, target, _names_of(steps[-1]),
+                 [name for name in os.listdir(target)
+                  if step_of(name) is not None])
 
 
-def _copy_checkpoint(cloud, models, step, target):
-    """Copies a checkpoint's files to `target`, the .index last."""
-    names = [name_of(step) + end for end in ENDINGS]
-    with tempfile.TemporaryDirectory(
-            prefix=".fetch-", dir=os.path.dirname(target)) as partial:
-        cloud.copy_parallel(
-            models, partial, file_list=names, is_processing=False)
-        _check_sizes(cloud, models, partial, names)
-        for name in names:                  # .index is the last
-            os.replace(os.path.join(partial, name),
-                       os.path.join(target, name))
+def _names_of(step):
+    return [name_of(step) + ending for ending in ENDINGS]
 
 
 class Results:
@@ -228,7 +230,15 @@ class Results:
         say("Copying the checkpoint of step {} from {}".format(step, models))
         target = os.path.join(self.folder, "Model")
         os.makedirs(target, exist_ok=True)
-        _copy_checkpoint(self._cloud, models, step, target)
+        names = _names_of(step)
+        with tempfile.TemporaryDirectory(
+                prefix=".fetch-", dir=self.folder) as partial:
+            self._cloud.copy_parallel(
+                models, partial, file_list=names, is_processing=False)
+            _check_sizes(self._cloud, models, partial, names)
+            for name in names:              # .index is the last
+                os.replace(os.path.join(partial, name),
+                           os.path.join(target, name))
 
     def _fetch_file(self, name):
         url = remote.join(self.url, name)

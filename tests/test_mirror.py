@@ -1,0 +1,70 @@
+"""Whose results a cache and a bucket hold, and copies that are out of date.
+
+Files stand for checkpoints here: what they hold names the run and the step.
+The jobs around this are in test_job.py.
+"""
+
+import json
+import time
+
+import pytest
+
+pytest.importorskip("moto.server", reason="needs moto[s3] and flask")
+pytest.importorskip("boto3", reason="needs boto3")
+
+from nonlocal_tf.training import mirror  # noqa: E402
+
+pytest_plugins = ["obs_fixtures"]
+
+
+def run_files(name, *steps, earlier=False):
+    """File -> bytes of a run; `earlier`: of a version that named none."""
+    files = {"metrics.jsonl": name, "PB_Model/model.pb": name}
+    for step in steps:
+        prefix = "Model/model.ckpt-{}".format(step)
+        files[prefix + ".data-00000-of-00001"] = files[prefix + ".index"] = (
+            "{} {:2}".format(name, step))
+        files[prefix + ".json"] = json.dumps(
+            {} if earlier else {"run": name})
+    return {file: text.encode() for file, text in files.items()}
+
+
+def of_checkpoints(files):
+    return {name: content for name, content in files.items()
+            if name.startswith("Model/model.ckpt-")}
+
+
+def below(folder):
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name[0] != "."}
+
+
+@pytest.fixture
+def first_weights(server, bucket, tmp_path):
+    """Fetches them; with `files`, after these came in place of all others."""
+    def act(files=None):
+        for key in bucket.keys() if files else ():
+            server.request("DELETE", "/{}/{}".format(bucket.name, key))
+        for name, content in (files or {}).items():
+            bucket.put("base/" + name, content)
+        mirror.fetch_checkpoint(bucket.url + "/base", str(tmp_path))
+        return below(tmp_path)
+    return act
+
+
+@pytest.mark.parametrize("step", [4, 6])
+def test_first_weights_that_changed_are_copied_again(first_weights, step):
+    """The new run has fewer steps, or as many and files as long."""
+    first_weights(run_files("A", 6))
+    time.sleep(1)                               # the unit of a bucket's times
+    new = run_files("B", step)
+    assert first_weights(new) == of_checkpoints(new)
+
+
+def test_first_weights_are_copied_once(bucket, first_weights):
+    first_weights(run_files("A", 6))
+    before = len(bucket.requests("GET"))
+    first_weights()
+    assert not [path for path in bucket.requests("GET")[before:]
+                if ".data-" in path]
