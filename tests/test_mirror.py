@@ -41,6 +41,57 @@ def below(folder):
 
 
 @pytest.fixture
+def start(bucket, tmp_path, capfd):
+    """A job's start and end, with no step between; returns what it said."""
+    def act(here, there):
+        for name, content in here.items():
+            path = tmp_path / "run" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for name, content in there.items():
+            bucket.put("run/" + name, content)
+        results = mirror.Results(bucket.url + "/run", str(tmp_path / "run"))
+        results.fetch()
+        results.push()
+        return capfd.readouterr().out
+    return act
+
+
+def in_bucket(bucket):
+    return {key[4:]: bucket.get(key) for key in bucket.keys()
+            if key[-1] != "/"}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("step", [4, 8, 12])
+def test_a_cache_of_another_run_is_put_aside(
+        start, bucket, tmp_path, step, earlier):
+    here, there = run_files("A", 8, earlier=earlier), run_files("B", step)
+    assert "another run" in start(here, there)
+    assert in_bucket(bucket) == there
+    assert below(tmp_path / "run") == dict(
+        of_checkpoints(there), **{"metrics.jsonl": b"B"})
+    aside, = tmp_path.glob("run.old-*")
+    assert below(aside) == here
+
+
+@pytest.mark.parametrize("here, there, copied", [
+    (run_files("A", 24, 28, 32), run_files("A", 4, 8, 12), {}),
+    (run_files("A", 8), run_files("A", 8), {}),
+    (run_files("A", 8), run_files("A", 12), run_files("A", 12)),
+    (run_files("A", 8, earlier=True), run_files("A", 4, earlier=True), {}),
+    (run_files("A", 8), run_files("A", 4, earlier=True), {})])
+def test_a_cache_of_the_same_run_goes_on(
+        start, bucket, tmp_path, here, there, copied):
+    """Also where a version wrote it that named no run."""
+    start(here, there)
+    assert below(tmp_path / "run") == dict(here, **copied and dict(
+        of_checkpoints(copied), **{"metrics.jsonl": b"A"}))
+    assert of_checkpoints(here).items() <= in_bucket(bucket).items()
+    assert not list(tmp_path.glob("run.old-*"))
+
+
+@pytest.fixture
 def first_weights(server, bucket, tmp_path):
     """Fetches them; with `files`, after these came in place of all others."""
     def act(files=None):

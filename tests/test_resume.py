@@ -133,6 +133,17 @@ def test_a_run_in_pieces_equals_an_unbroken_one(pieces, unbroken):
     assert timeless[0] == timeless[1]
 
 
+def test_a_run_keeps_the_name_that_its_first_process_gave_it(
+        pieces, unbroken):
+    """By which a job knows whether cache and bucket hold the same run."""
+    names = [[json.loads(note.read_text())["run"]
+              for note in (folder / "Model").glob("*.json")]
+             for folder in (pieces[0], unbroken[0])]
+    assert [len(each) for each in names] == [3, 2]      # checkpoints
+    assert [len(set(each)) for each in names] == [1, 1]
+    assert names[0][0] != names[1][0]
+
+
 def test_crashes_while_saving_lose_nothing(small, monkeypatch):
     """The process ends before the 2nd and then before the 3rd file's name."""
     session, saver, folder = small

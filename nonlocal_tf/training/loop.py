@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+import uuid
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -95,6 +96,7 @@ class _Run:
         self.folder = CheckpointFolder(
             os.path.join(config.train_url, "Model"), platform.rank == 0)
         self.step = 0
+        self.run = None                 # a name that outlives the process
         self.progress = Progress()
         self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
@@ -106,6 +108,7 @@ class _Run:
         begins = start.find(self.config, self.folder, self.fixed,
                             self.platform, self.report)
         self.step, self.progress = begins.step, begins.progress
+        self.run = (begins.note or {}).get("run") or uuid.uuid4().hex
         if self.platform.size == 1 and self._is_done():
             return self._nothing_to_do()
         self.config, memory = plan.fit(
@@ -279,7 +282,7 @@ class _Run:
                 self.step, self.config, self.folder.path)
         self.folder.save(self.session, self.graph.saver, self.step, describe(
             self.config, self.step, self.fixed, self.progress,
-            device=self.platform.describe(),
+            run=self.run, device=self.platform.describe(),
             class_names=self.data.class_names or None))
         self.saved_at = time.monotonic()
         self.saved()

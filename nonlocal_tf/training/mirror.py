@@ -175,6 +175,7 @@ class Results:
     def fetch(self):
         """Brings the newest checkpoint here, unless a newer one is here.
 
+        What is here of another run, or was pushed and removed, is put aside.
         Until it has, only logs are pushed: what is here may be older.
         """
         self._mark(_FETCHED, False)
@@ -185,8 +186,12 @@ class Results:
             steps = steps_among(names)
             here = steps_among(self._local_names("Model"))
             if here and not steps and self._is_marked(_PUSHED):
-                self._put_aside()
-            elif steps and (not here or steps[-1] > here[-1]):
+                self._put_aside("no checkpoints any more: starting anew")
+            elif here and steps and self._is_of_another_run(
+                    models, steps[-1], here[-1]):
+                self._put_aside("checkpoints of another run: going on with it")
+                here = []
+            if steps and (not here or steps[-1] > here[-1]):
                 self._fetch_file("metrics.jsonl")       # the checkpoint's
                 self._fetch_step(models, steps[-1])
             self._skip_what_is_there(models, names)
@@ -214,8 +219,21 @@ class Results:
         path = os.path.join(self.folder, part)
         return os.listdir(path) if os.path.isdir(path) else []
 
-    def _put_aside(self):
-        """Results that were pushed once and are gone there: not wanted."""
+    def _is_of_another_run(self, models, there, here):
+        """By the run's name in the notes of two checkpoints.
+
+        Earlier versions gave none. Where the bucket's has one, what is here
+        without is older, or of another run.
+        """
+        note = remote.join(models, name_of(there) + ".json")
+        there = json.loads(self._cloud.read(note)) if (
+            self._cloud.exists(note)) else {}
+        here = _read_json(os.path.join(
+            self.folder, "Model", name_of(here) + ".json")) or {}
+        return "run" in there and there["run"] != here.get("run")
+
+    def _put_aside(self, why):
+        """Results that are not those of the remote folder."""
         aside = tempfile.mkdtemp(
             prefix=os.path.basename(self.folder) + ".old-",
             dir=os.path.dirname(self.folder))
@@ -223,8 +241,7 @@ class Results:
             if name not in (".lock", "log"):            # of this very run
                 os.rename(os.path.join(self.folder, name),
                           os.path.join(aside, name))
-        say("{} has no checkpoints any more: starting anew; those of before "
-            "are in {}".format(self.url, aside))
+        say("{} has {}; what was here is in {}".format(self.url, why, aside))
 
     def _fetch_step(self, models, step):
         say("Copying the checkpoint of step {} from {}".format(step, models))
