@@ -503,6 +503,15 @@ def test_a_job_begins_with_weights_of_the_bucket(
     assert "0 skipped, 0 new" in capfd.readouterr().out
 
 
+def test_a_restart_needs_no_first_weights_any_more(job, half, bucket, capfd):
+    half()
+    assert job("second", init=bucket.url + "/gone") == 0
+    assert "Going on from" in capfd.readouterr().out
+    assert job("third", train_url=bucket.url + "/new",
+               init=bucket.url + "/gone") == 2
+    one_line(capfd, "--init must be the folder of a run")
+
+
 @pytest.mark.parametrize("name, text", [
     ("lists/none.txt", "it is not there"), ("lists", "it is a folder")])
 def test_a_list_that_is_none(bucket, videos, video_job, capfd, name, text):

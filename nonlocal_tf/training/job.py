@@ -9,6 +9,7 @@ from nonlocal_tf import command, storage
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import cluster, npu_options, ranks
 from nonlocal_tf.training import mirror, remote_videos
+from nonlocal_tf.training.checkpoint_files import steps_in
 from nonlocal_tf.training.console import Log
 
 
@@ -87,7 +88,8 @@ class Job:
                     else self.config.train_url))
         if self.results:
             self.results.fetch()
-        if storage.is_remote(self.given.init):
+        if storage.is_remote(self.given.init) and self.rank == 0 and (
+                not steps_in(os.path.join(self.config.train_url, "Model"))):
             mirror.fetch_checkpoint(self.given.init, self.config.init)
         if self.config.network != "digits":
             remote_videos.fetch(self.given, self.config)
