@@ -119,3 +119,12 @@ def test_first_weights_are_copied_once(bucket, first_weights):
     first_weights()
     assert not [path for path in bucket.requests("GET")[before:]
                 if ".data-" in path]
+
+
+def test_what_a_killed_fetch_left_is_removed(bucket, tmp_path):
+    bucket.put("data/t10k-labels-idx1-ubyte", b"x")
+    (tmp_path / "class").mkdir()
+    for name in "class/a.avi.part.0a.part", "t10k-labels-idx1-ubyte.0a.part":
+        (tmp_path / name).write_text("half")
+    mirror.fetch_data(bucket.url + "/data", str(tmp_path))
+    assert below(tmp_path) == {"t10k-labels-idx1-ubyte": b"x"}

@@ -1,6 +1,7 @@
 """The folders of a job in OBS, and their copies on the local disk."""
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -44,7 +45,11 @@ def _as_folder(url):
 def locked(folder):
     """A folder of copies, made if need be, for one process at a time."""
     storage.make_folder(folder, "--cache_dir")
-    with storage.locked(os.path.join(folder, ".lock")):
+    with storage.locked(folder):                # as a download into it does
+        for path in glob.glob(os.path.join(
+                glob.escape(folder), "**", "*" + storage.PARTIAL),
+                recursive=True):
+            os.remove(path)                     # of processes that were killed
         yield
 
 
