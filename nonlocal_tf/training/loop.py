@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import time
-import uuid
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -95,9 +94,7 @@ class _Run:
                           data=self.task.fingerprint(data))
         self.folder = CheckpointFolder(
             os.path.join(config.train_url, "Model"), platform.rank == 0)
-        self.step = 0
-        self.run = None                 # a name that outlives the process
-        self.progress = Progress()
+        self.step, self.progress, self.run = 0, Progress(), ""
         self.saved_at = time.monotonic()
         self.first_step = True                  # of this process
         self.attention = []                     # after the newest test
@@ -108,7 +105,7 @@ class _Run:
         begins = start.find(self.config, self.folder, self.fixed,
                             self.platform, self.report)
         self.step, self.progress = begins.step, begins.progress
-        self.run = (begins.note or {}).get("run") or uuid.uuid4().hex
+        self.run = begins.run()
         if self.platform.size == 1 and self._is_done():
             return self._nothing_to_do()
         self.config, memory = plan.fit(

@@ -1,5 +1,6 @@
 """Where a run begins: at step 0 or a checkpoint, each process at the same."""
 
+import uuid
 from typing import NamedTuple, Optional
 
 from nonlocal_tf.errors import UserError
@@ -14,6 +15,10 @@ class Start(NamedTuple):
     progress: Progress
     note: Optional[dict] = None
     failure: Optional[UserError] = None
+
+    def run(self):
+        """The run's name, which outlives its processes; a new one's is new."""
+        return (self.note or {}).get("run") or uuid.uuid4().hex
 
 
 def find(config, folder, fixed, platform, report):
