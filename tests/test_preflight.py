@@ -143,6 +143,15 @@ def sample_of_a_batch():
     output((x - mean) * tf1.rsqrt(variance + 1e-5))
 
 
+def norm_behind_conv1d():
+    """tf.layers.conv1d is a Conv2D between ExpandDims and Squeeze."""
+    x = tf.expand_dims(tf1.placeholder(tf.float32, [4, 8, 3], "input"), 1)
+    x = tf.squeeze(tf.nn.conv2d(x, np.ones([1, 3, 3, 4], np.float32),
+                                strides=1, padding="SAME"), [1])
+    mean, variance = tf.nn.moments(x, [0, 1])
+    output((x - mean) * tf1.rsqrt(variance + 1e-5))
+
+
 def standardised_weights():
     """Of a convolution without batch norm (arXiv 1903.10520)."""
     x = tf1.placeholder(tf.float32, [2, 6, 6, 3], "input")
@@ -266,6 +275,7 @@ REJECTED = {
     "mean_of_products": (normalised(
         mean_of([0]), lambda x: mean_of([0])(x * x) - by_itself(
             mean_of([0])(x))), {}, {"batch_norm_training"}),
+    "norm_behind_conv1d": (norm_behind_conv1d, {}, {"batch_norm_training"}),
     "default_is_training": (batch_norm(), {}, {"batch_norm_training"}),
     "no_placeholder": (graph(relu("a", "b"), relu("b", "a")), {}, {
         "no_placeholder", "no_output"}),
@@ -551,10 +561,13 @@ def test_write_keeps_the_order_of_inputs_and_fixes_their_open_sizes(
         tmp_path, capsys):
     """msame and the .om take files by that order."""
     def build():
+        tf1.placeholder(tf.float32, [None], "labels")           # not needed
         first = tf1.placeholder(tf.float32, [None, 4], "first")
         second = tf1.placeholder(tf.float32, None, "second")
-        third = tf1.placeholder(tf.float32, [2, 4], "third")
-        output(tf.reduce_sum(third) - (second + first))
+        third = tf1.placeholder(tf.float32, [2, None], "third")
+        with tf.control_dependencies([
+                tf1.placeholder(tf.float32, [None], "for_the_order")]):
+            output(tf.reduce_sum(third) - (second + first))
 
     target = str(tmp_path / "clean.pb")
     assert preflight.main([

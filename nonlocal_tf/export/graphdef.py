@@ -191,11 +191,11 @@ def leaves(graph_def):
 
 
 def live(graph_def):
-    """Names of the nodes that depend on more than constants."""
+    """Names of the nodes whose values depend on more than constants."""
     readers = {}
     for node in graph_def.node:
-        for name in node.input:
-            readers.setdefault(source(name), []).append(node.name)
+        for name in node.input:         # "^name": its order alone does
+            readers.setdefault(name.split(":")[0], []).append(node.name)
     return set(topological(
         [node.name for node in graph_def.node if node.op != "Const" and (
             not node.input or node.op.startswith("Placeholder"))],

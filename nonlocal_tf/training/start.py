@@ -1,5 +1,6 @@
 """Where a run begins: at step 0 or a checkpoint, each process at the same."""
 
+import os
 import uuid
 from typing import NamedTuple, Optional
 
@@ -19,6 +20,11 @@ class Start(NamedTuple):
     def run(self):
         """The run's name, which outlives its processes; a new one's is new."""
         return (self.note or {}).get("run") or uuid.uuid4().hex
+
+
+def _ending(path):
+    """What tells a folder from another, in whatever cache it lies."""
+    return os.path.normpath(path).split(os.sep)[-2:]
 
 
 def find(config, folder, fixed, platform, report):
@@ -47,7 +53,8 @@ def find(config, folder, fixed, platform, report):
             return Start(0, Progress(), failure=error)
     if not note:
         return Start(0, Progress())
-    if config.init not in ("", note["config"].get("init")):
+    if config.init and _ending(config.init) != _ending(
+            note["config"].get("init", "")):
         report.line(messages.init_is_not_read(config))
     return Start(note["step"], Progress(**note["progress"]), note)
 

@@ -291,7 +291,8 @@ def of_moments(graph_def, nodes):
         if node.name not in live or 0 not in axes and min(axes, default=0) > -2:
             continue
         # A sample out of its batch has rows first.
-        doubt = 0 not in axes or of is not None and of.op == "Squeeze"
+        doubt = 0 not in axes or of is not None and of.op == "Squeeze" and (
+            0 in (of.attr["squeeze_dims"].list.i or [0]))
         findings.append(Finding(
             DOUBT if doubt else REJECT, "batch_norm_training", node.name,
             "the variance over {}: batch norm in training mode, written out "

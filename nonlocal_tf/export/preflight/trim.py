@@ -78,13 +78,14 @@ def loadable(graph_def, request):
 
 
 def _fix_open_sizes(node, sizes):
-    """Writes those of --input_shape into a Placeholder whose own are open."""
-    declared = tf.TensorShape(graphdef.declared_shape(node))
-    asked = tf.TensorShape(sizes and [
-        None if size < 0 else size for size in sizes])
-    if declared.is_compatible_with(asked):
-        node.attr["shape"].shape.CopyFrom(
-            declared.merge_with(asked).as_proto())
+    """Writes those of --input_shape into a Placeholder where it has none."""
+    declared = graphdef.declared_shape(node)
+    if declared is None:
+        declared = [None] * len(sizes)
+    if len(declared) == len(sizes):
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape([
+            own or (size if size > 0 else None)
+            for own, size in zip(declared, sizes)]).as_proto())
 
 
 def write(graph_def, path, target, request):
@@ -116,9 +117,9 @@ def write(graph_def, path, target, request):
         raise UserError("--write must name another file than the graph's own; "
                         "got {!r}.".format(target))
     trimmed = without_new(trim(graph_def, request))
-    inputs = graphdef.placeholders(trimmed)
-    for node in inputs:
-        _fix_open_sizes(node, (request.shapes or {}).get(node.name))
+    for node in graphdef.placeholders(trimmed):
+        if node.name in (request.shapes or {}):
+            _fix_open_sizes(node, request.shapes[node.name])
     outputs = outputs or [leaf.name for leaf in graphdef.leaves(trimmed)]
     if not outputs:
         raise UserError("--write needs an output; {!r} has none that gives a "
@@ -127,8 +128,10 @@ def write(graph_def, path, target, request):
     for node in trimmed.node:
         node.input[:] = [name for name in node.input if name[0] != "^"
                          or graphdef.source(name) in ties]
-    result = fold.sorted_nodes(
-        trimmed, [node.name for node in inputs] + outputs)
+    kept = set(graphdef.needed(trimmed, outputs))
+    result = fold.sorted_nodes(trimmed, [
+        node.name for node in graphdef.placeholders(trimmed)
+        if node.name in kept] + outputs)
     _add_library(result, trimmed.library)
     storage.make_folder(os.path.dirname(target) or ".", "--write")
     try:
