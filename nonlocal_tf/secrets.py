@@ -23,8 +23,9 @@ class Mask:
         text = " ".join(str(text).split())
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        text = re.sub(r"(:/|//)([^/\s]*|[^/:\s]*:[^@\s]*)@",   # a key has "/"
-                      r"\1{}@".format(MASK), text)
+        text = re.sub(                  # a key may have "/"; a port is none
+            r"(:/|//)([^/\s]*|[^/:\s]*:(?!\d+/)[^@\s]*)@",
+            r"\1{}@".format(MASK), text)
         text = re.sub(r"(?i)((?:signature|accesskeyid|credential|token)=)"
                       r"[^&\s]+", r"\1" + MASK, text)
         return text[:length]

@@ -70,7 +70,8 @@ prepare_output() {              # an empty folder of this device
     local value emptied
     emptied=$(realpath -m -- "$output")
     for value in "$data_path" "$output_path" ${others[@]+"${others[@]#*=}"}; do
-        case $(realpath -m -- "${value:-/}")/ in
+        [[ $value == */* ]] || continue                 # a number is no folder
+        case $(realpath -m -- "$value")/ in
             "$emptied"/*) echo "[Error] $output is emptied at each start; got $value, which is in it. Name another folder, or move it" >&2; exit 1 ;;
         esac
     done

@@ -9,6 +9,7 @@ import pytest
 from support import ROOT
 
 from nonlocal_tf.errors import UserError
+from nonlocal_tf.secrets import Mask
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.flags import parse_flags
 
@@ -73,6 +74,14 @@ def test_undeclared_flags_are_named_and_ignored(caplog):
 def test_a_slip_of_the_pen_is_refused(arguments, words):
     with pytest.raises(UserError, match=words):
         parse(*arguments)
+
+
+@pytest.mark.parametrize("text, shown", [
+    ("http://minio:9000/clips/a@2x.avi", "http://minio:9000/clips/a@2x.avi"),
+    ("obs://AK:S/K+x@bkt/a", "obs://***@bkt/a"),
+    ("http://me:word@host:80/x@y", "http://***@host:80/x@y")])
+def test_keys_in_a_url_are_masked_and_ports_are_not(text, shown):
+    assert Mask()(text) == shown
 
 
 def test_home_is_expanded(monkeypatch):

@@ -121,6 +121,20 @@ def test_first_weights_are_copied_once(bucket, first_weights):
                 if ".data-" in path]
 
 
+def test_first_weights_that_were_removed_by_hand_are_copied_again(
+        first_weights, tmp_path):
+    files = first_weights(run_files("A", 6))
+    for name in files:
+        (tmp_path / name).unlink()
+    assert first_weights() == files
+
+
+def test_older_first_weights_stay_for_a_job_that_begins(first_weights):
+    first_weights(run_files("A", 6))
+    both = run_files("A", 6, 8)
+    assert first_weights(both) == of_checkpoints(both)
+
+
 def test_what_a_killed_fetch_left_is_removed(bucket, tmp_path):
     bucket.put("data/t10k-labels-idx1-ubyte", b"x")
     (tmp_path / "class").mkdir()

@@ -141,9 +141,13 @@ def test_numbers_become_texts_and_servers_are_counted(
 
 def test_what_is_allowed_or_unknown_stays(settle, tmp_path):
     """One server needs no device_ip; 1.2 is of newer toolkits."""
-    given = {"RANK_ID": "0", "RANK_TABLE_FILE": str(tmp_path / "table.json")}
-    for table in (without("device_ip"), table_1_0(
-            1, version="1.2", super_pod_list=[{"super_pod_id": "0"}])):
+    given = {"RANK_ID": "0", "RANK_TABLE_FILE": str(tmp_path / "table.json"),
+             "ASCEND_DEVICE_ID": "0"}
+    pod = {"version": "1.2", "status": "completed", "server_count": 2,
+           "server_list": [{"server_id": name, "device": [
+               {"device_id": "0", "super_device_id": name, "rank_id": name}]}
+               for name in "01"]}
+    for table in (without("device_ip"), pod):
         _, environ = settle(given, table)
         assert environ["RANK_TABLE_FILE"] == given["RANK_TABLE_FILE"]
 

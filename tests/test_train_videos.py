@@ -1,6 +1,7 @@
 """Networks of clips trained by the same loop as digits."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from video_sets import write_set
 
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms.gpu import Platform
-from nonlocal_tf.training import initial
+from nonlocal_tf.training import initial, start
 from nonlocal_tf.training.config import TrainConfig
 from nonlocal_tf.training.graph import TrainGraph
 from nonlocal_tf.training.loop import train
@@ -146,6 +147,20 @@ def test_init_that_is_not_there_is_refused():
     with pytest.raises(
             UserError, match="--init 'nowhere': A checkpoint is three files"):
         initial.load(None, None, TrainConfig(init="nowhere"), (), None)
+
+
+def test_first_weights_that_cannot_be_fetched_end_all_processes():
+    """The others wait for rank 0, which hands its error on to them."""
+    error = UserError("gone")
+
+    def fetch():
+        raise error
+
+    began = start.find(
+        TrainConfig(init="x"), SimpleNamespace(newest=lambda *_: None), {},
+        SimpleNamespace(rank=0, size=2),
+        SimpleNamespace(check_settings_file=lambda: None), fetch)
+    assert began.failure is error
 
 
 def test_init_of_a_folder_too_deep_names_the_right_one(tmp_path):

@@ -183,7 +183,7 @@ def _as_hccl_has_it(table, path):
     """The table in texts, its servers counted; how many cards it has.
 
     One of version 0.1 becomes 1.0. Its cards have no ranks: they count in
-    their order. What versions beyond 1.0 have more is kept.
+    their order. Of versions beyond 1.0 only the ranks are looked at.
     """
     try:
         if "server_list" not in table:
@@ -199,17 +199,14 @@ def _as_hccl_has_it(table, path):
                 "version": "1.0", "status": "completed",
                 "server_list": [{"server_id": server, "device": devices}
                                 for server, devices in servers.items()]}
-        table = _in_texts(table)
-        servers = table["server_list"]
-        table["server_count"] = str(len(servers))
-        cards = [each for server in servers for each in server["device"]]
-        texts = [table["version"]] + [each["server_id"] for each in servers]
-        if len(servers) > 1:            # one alone needs none, by HCCL's source
-            texts += [each["device_ip"] for each in cards]
-        if not all(isinstance(text, str) and text for text in texts):
-            raise ValueError("a version, server_id or device_ip is empty")
-        _, ranks = (sorted(int(each[name]) for each in cards)
-                    for name in ("device_id", "rank_id"))
+        if not table["version"]:
+            raise ValueError("its version is empty")
+        if str(table["version"]) in ("1", "1.0"):
+            table = dict(_in_texts(table), version="1.0", server_count=str(
+                len(table["server_list"])))
+            _check_texts(table["server_list"])
+        ranks = sorted(int(each["rank_id"]) for server in table["server_list"]
+                       for each in server["device"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             "The rank table {!r} must have server_list (version 1.0) or "
@@ -221,6 +218,18 @@ def _as_hccl_has_it(table, path):
             "The rank table {!r} must have the ranks 0, 1, 2 ... once each; "
             "got {}. Have it written anew.".format(path, ranks))
     return table, len(ranks)
+
+
+def _check_texts(servers):
+    """Raises KeyError or ValueError where HCCL needs a text."""
+    cards = [each for server in servers for each in server["device"]]
+    texts = [each["server_id"] for each in servers]
+    if len(servers) > 1:                # one alone needs none, by HCCL's source
+        texts += [each["device_ip"] for each in cards]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ValueError("a server_id or device_ip is empty")
+    for each in cards:
+        int(each["device_id"])
 
 
 def _in_texts(value):

@@ -26,12 +26,14 @@ def load(session, network, config, class_names, report):
     Args:
       session: with first values of all variables.
       network: a `tf.Module`.
-      config: a `TrainConfig`.
+      config: a `TrainConfig`; without --init nothing is done.
       class_names: of the training data, or ().
       report: a `Reporter`.
     Raises:
       UserError: there is no such checkpoint, or it is of another network.
     """
+    if not config.init:
+        return
     found, stored = _read(config.init)
     shapes = {name: list(value.shape) for name, value in stored.items()}
     wanted = {each.op.name: each for each in network.variables}

@@ -9,7 +9,6 @@ from nonlocal_tf import command, storage
 from nonlocal_tf.errors import UserError
 from nonlocal_tf.platforms import cluster, npu_options, ranks
 from nonlocal_tf.training import mirror, remote_videos
-from nonlocal_tf.training.checkpoint_files import steps_in
 from nonlocal_tf.training.console import Log
 
 
@@ -88,9 +87,6 @@ class Job:
                     else self.config.train_url))
         if self.results:
             self.results.fetch()
-        if storage.is_remote(self.given.init) and self.rank == 0 and (
-                not steps_in(os.path.join(self.config.train_url, "Model"))):
-            mirror.fetch_checkpoint(self.given.init, self.config.init)
         if self.config.network != "digits":
             remote_videos.fetch(self.given, self.config)
         elif storage.is_remote(self.data_url):
@@ -98,10 +94,14 @@ class Job:
                               required=self.config.dataset != "digits")
         from nonlocal_tf.training.loop import train  # imports TensorFlow
         result = train(self.config, saved=self._saved, output=log.text,
-                       locked=True)
+                       locked=True, fetch=self._fetch_init)
         if result.exit_code == 0 and self.rank == 0:
             self._freeze()
         return result.exit_code
+
+    def _fetch_init(self):
+        if storage.is_remote(self.given.init):
+            mirror.fetch_checkpoint(self.given.init, self.config.init)
 
     def _saved(self):
         """After a checkpoint: a push that fails is made up for by the next."""

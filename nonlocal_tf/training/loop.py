@@ -36,7 +36,8 @@ class TrainResult(NamedTuple):
     rank: int                           # of this process: 0 alone has written
 
 
-def train(config, stream=None, saved=None, output=None, locked=False):
+def train(config, stream=None, saved=None, output=None, locked=False,
+          fetch=None):
     """Trains the network, tests it after each epoch, and keeps checkpoints.
 
     Of several processes, rank 0 alone writes.
@@ -48,6 +49,7 @@ def train(config, stream=None, saved=None, output=None, locked=False):
       output: called with a text that may be about to be written; returns
         all that the process has written so far, C++'s messages too.
       locked: whether the caller keeps other runs out of the folder.
+      fetch: called without arguments before --init is read, if it is.
     Returns:
       A `TrainResult`.
     Raises:
@@ -71,7 +73,7 @@ def train(config, stream=None, saved=None, output=None, locked=False):
             stack.enter_context(tf.Graph().as_default())
             run = _Run(config, data, platform, report,
                        saved or (lambda: None), output or (lambda _: ""))
-            return run.train()
+            return run.train(fetch or (lambda: None))
         except (OSError, MemoryError, tf.errors.OpError) as error:
             raise messages.refused(error, run.config if run else config)
 
@@ -100,10 +102,10 @@ class _Run:
         self.attention = []                     # after the newest test
         self.agreed_to_stop = self.agreed_to_save = False   # by all processes
 
-    def train(self):
+    def train(self, fetch):
         """Runs to the end, or to a signal; returns a `TrainResult`."""
         begins = start.find(self.config, self.folder, self.fixed,
-                            self.platform, self.report)
+                            self.platform, self.report, fetch)
         self.step, self.progress = begins.step, begins.progress
         self.run = begins.run()
         if self.platform.size == 1 and self._is_done():
@@ -116,7 +118,9 @@ class _Run:
                 self.session = session
                 self.step, self.progress = start.begin(
                     begins, session, self.graph, self.platform, self.folder,
-                    self.fixed["data"], self._first_weights)
+                    self.fixed["data"], lambda: initial.load(
+                        session, self.graph.network, self.config,
+                        self.data.class_names, self.report))
                 if self._is_done():
                     return self._nothing_to_do()
                 self._introduce(begins.note, memory)
@@ -126,11 +130,6 @@ class _Run:
                     self.interrupt = until_the_end.enter_context(Interrupt())
                     self._run_epochs()
             return self._finish()
-
-    def _first_weights(self):
-        if self.config.init:
-            initial.load(self.session, self.graph.network, self.config,
-                         self.data.class_names, self.report)
 
     def _is_done(self):
         return self.step >= self.last_step and (

@@ -45,11 +45,13 @@ def _as_folder(url):
 def locked(folder):
     """A folder of copies, made if need be, for one process at a time."""
     storage.make_folder(folder, "--cache_dir")
-    with storage.locked(folder):                # as a download into it does
+    # A file's lock holds among hosts on NFS; the folder's keeps out a download.
+    with storage.locked(os.path.join(folder, ".lock")), storage.locked(folder):
         for path in glob.glob(os.path.join(
                 glob.escape(folder), "**", "*" + storage.PARTIAL),
                 recursive=True):
-            os.remove(path)                     # of processes that were killed
+            if os.path.isfile(path):            # of a process that was killed
+                os.remove(path)
         yield
 
 
@@ -80,7 +82,9 @@ def _refresh(cloud, url, folder, names, old):
     found = {name: [stat.length, stat.mtime_nsec]
              for name, stat in zip(names, stats)}
     manifest = os.path.join(folder, _MANIFEST)
-    if found == _read_json(manifest):
+    if found == _read_json(manifest) and not [
+            name for name, (length, _) in found.items()
+            if _size_here(folder, name) != length]:
         return
     say("Copying {} from {} to {}".format(
         ", ".join(sorted(found)), url, folder))
@@ -126,23 +130,28 @@ def _read_json(path):
         return None
 
 
+def _size_here(folder, name):
+    path = os.path.join(folder, name)
+    return os.path.getsize(path) if os.path.exists(path) else "no"
+
+
 def _check_sizes(cloud, url, folder, names):
     """After a copy, either way: the same bytes at both ends."""
     for name in names:
         there = cloud.stat(remote.join(url, name)).length
-        path = os.path.join(folder, name)
-        here = os.path.getsize(path) if os.path.exists(path) else "no"
+        here = _size_here(folder, name)
         if here != there:
             raise UserError(
                 "A copy must have all bytes; {} has {}, and {!r} {}. Start "
                 "the job again.".format(
-                    remote.join(url, name), there, path, here))
+                    remote.join(url, name), there,
+                    os.path.join(folder, name), here))
 
 
 def fetch_checkpoint(url, folder):
     """Copies the newest checkpoint of a remote run, as a run's, for --init.
 
-    It is the only one here then, and copied only where it is not here yet.
+    It is the newest here then, and copied only where it is not here yet.
 
     Raises:
       UserError: there is none.
@@ -154,9 +163,10 @@ def fetch_checkpoint(url, folder):
         if not steps:
             raise UserError("--init must be the folder of a run with a "
                             "checkpoint in Model/; {} has none.".format(url))
+        # What is older may be another job's that begins just now.
         _refresh(cloud, models, target, _names_of(steps[-1]),
                  [name for name in os.listdir(target)
-                  if step_of(name) is not None])
+                  if (step_of(name) or 0) >= steps[-1]])
 
 
 def _names_of(step):
@@ -231,8 +241,11 @@ class Results:
         without is older, or of another run.
         """
         note = remote.join(models, name_of(there) + ".json")
-        there = json.loads(self._cloud.read(note)) if (
-            self._cloud.exists(note)) else {}
+        try:
+            there = json.loads(self._cloud.read(note)) if (
+                self._cloud.exists(note)) else {}
+        except ValueError:              # damaged: resuming from it says so
+            there = {}
         here = _read_json(os.path.join(
             self.folder, "Model", name_of(here) + ".json")) or {}
         return "run" in there and there["run"] != here.get("run")

@@ -27,7 +27,7 @@ def _ending(path):
     return os.path.normpath(path).split(os.sep)[-2:]
 
 
-def find(config, folder, fixed, platform, report):
+def find(config, folder, fixed, platform, report, fetch):
     """The `Start` at the newest checkpoint.
 
     Args:
@@ -36,9 +36,10 @@ def find(config, folder, fixed, platform, report):
       fixed: see `CheckpointFolder.newest`.
       platform: a `Platform`; rank 0 alone looks.
       report: a `Reporter`.
+      fetch: brings what --init names, if it is read.
     Raises:
-      UserError: as `CheckpointFolder.newest`; of several processes it is
-        returned, since the others wait for this one.
+      UserError: as `CheckpointFolder.newest`, or of --init; of several
+        processes it is returned, since the others wait for this one.
     """
     note = None
     if platform.rank == 0:
@@ -46,6 +47,7 @@ def find(config, folder, fixed, platform, report):
             report.check_settings_file()
             note = folder.newest(config.resume, fixed)
             if config.init and not note:        # before the graph is built
+                fetch()
                 initial.find(config.init)
         except UserError as error:
             if platform.size == 1:
