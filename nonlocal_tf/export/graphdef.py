@@ -190,16 +190,13 @@ def leaves(graph_def):
             and node.op not in ("Const", "Placeholder", "NoOp", "Assert")]
 
 
-def live(graph_def):
-    """Names of the nodes whose values depend on more than constants."""
+def dependents(graph_def, roots):
+    """Names of `roots`, and of the nodes whose values depend on them."""
     readers = {}
     for node in graph_def.node:
         for name in node.input:         # "^name": its order alone does
             readers.setdefault(name.split(":")[0], []).append(node.name)
-    return set(topological(
-        [node.name for node in graph_def.node if node.op != "Const" and (
-            not node.input or node.op.startswith("Placeholder"))],
-        lambda name: readers.get(name, [])))
+    return set(topological(roots, lambda name: readers.get(name, [])))
 
 
 def placeholders(graph_def):

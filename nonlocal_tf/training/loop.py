@@ -111,7 +111,7 @@ class _Run:
         if self.platform.size == 1 and self._is_done():
             return self._nothing_to_do()
         self.config, memory = plan.fit(
-            self.config, self.platform, begins.note)
+            begins.settled(self.config), self.platform, begins.note)
         self.graph = TrainGraph(self.config, self.total_steps, self.platform)
         with contextlib.ExitStack() as until_the_end:
             with self.platform.session(self.saved) as session:

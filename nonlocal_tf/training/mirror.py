@@ -77,7 +77,10 @@ def fetch_data(url, folder, required=True):
 
 
 def _refresh(cloud, url, folder, names, old):
-    """Copies files in place of `old`, unless they are as at the last copy."""
+    """Copies files in place of `old`, unless they are as at the last copy.
+
+    In their order: a checkpoint's .index is the last.
+    """
     stats = [cloud.stat(remote.join(url, name)) for name in names]
     found = {name: [stat.length, stat.mtime_nsec]
              for name, stat in zip(names, stats)}
@@ -91,7 +94,7 @@ def _refresh(cloud, url, folder, names, old):
     storage.write_text(manifest, "{}")          # until all is here
     for name in old:
         os.remove(os.path.join(folder, name))
-    for name in sorted(found):                  # copy_parallel lists all
+    for name in names:                          # copy_parallel lists all
         cloud.copy(remote.join(url, name), os.path.join(folder, name))
     _check_sizes(cloud, url, folder, found)
     storage.write_text(manifest, json.dumps(found))

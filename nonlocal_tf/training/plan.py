@@ -31,8 +31,6 @@ DAY = 86400.0                           # seconds
 def fit(config, platform, note):
     """Chooses the images that are in memory at a time.
 
-    What goes on has the --init of its own first step.
-
     Of several processes each takes its whole batch, unless told otherwise:
     none knows more.
 
@@ -41,7 +39,7 @@ def fit(config, platform, note):
       platform: a `Platform`.
       note: of the checkpoint from which the run goes on, or None.
     Returns:
-      The settled config, and the device's `machine.Memory`, None
+      The config with a part size, and the device's `machine.Memory`, None
       where it is not known.
     Raises:
       UserError: not even the smallest sensible part fits, or several
@@ -57,9 +55,7 @@ def fit(config, platform, note):
     else:
         memory = platform.memory()
         size = part_size(config, memory, note and _normed(config, note))
-    return dataclasses.replace(
-        config, micro_batch=str(size), init=note["config"].get("init", "")
-        if note else config.init), memory
+    return dataclasses.replace(config, micro_batch=str(size)), memory
 
 
 def _normed(config, note):

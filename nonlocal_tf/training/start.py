@@ -1,5 +1,6 @@
 """Where a run begins: at step 0 or a checkpoint, each process at the same."""
 
+import dataclasses
 import os
 import uuid
 from typing import NamedTuple, Optional
@@ -20,6 +21,11 @@ class Start(NamedTuple):
     def run(self):
         """The run's name, which outlives its processes; a new one's is new."""
         return (self.note or {}).get("run") or uuid.uuid4().hex
+
+    def settled(self, config):
+        """The config; what goes on has the --init of its own first step."""
+        return dataclasses.replace(config, init=self.note["config"].get(
+            "init", "")) if self.note else config
 
 
 def _ending(path):

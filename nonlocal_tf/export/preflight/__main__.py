@@ -105,7 +105,7 @@ def _examine(flags):
             nodes=len(graph_def.node), verdict=verdict), indent=1))
     else:
         _print_table(findings)
-        _print_inputs(trim.trim(graph_def, flags.request))
+        _print_inputs(trim.inputs(graph_def, flags.request))
         _print_matrices(matrices, measured)
         if measured:
             _print_range(measured)
@@ -138,10 +138,8 @@ def _number(value):
     return value.largest if value and value.finite else None
 
 
-def _print_inputs(graph_def):
+def _print_inputs(names):
     """Of several, the order in which the rehearsals take their files."""
-    from nonlocal_tf.export import graphdef
-    names = [node.name for node in graphdef.placeholders(graph_def)]
     if len(names) > 1:
         command.say("Inputs, in the file's order, that of msame's --input "
                     "(uncertain for the .om): " + ", ".join(names))

@@ -48,7 +48,8 @@ def matrices(graph_def, request):
         except UserError:
             return []
         operations = graph.get_operations()
-    active = _activations(operations)
+    active = graphdef.dependents(
+        trimmed, [node.name for node in graphdef.placeholders(trimmed)])
     found = {}
     for reads in (_is_softmax, lambda each: _is_product(each, active)):
         for reader in filter(reads, operations):
@@ -68,18 +69,6 @@ def _is_product(operation, active):
     """Of two activations: not of one with weights."""
     return operation.type in PRODUCTS and len(operation.inputs) == 2 and all(
         each.op.name in active for each in operation.inputs)
-
-
-def _activations(operations):
-    """Names of the operations that depend on an input."""
-    readers = {}
-    for operation in operations:
-        for each in operation.inputs:
-            readers.setdefault(each.op.name, []).append(operation)
-    names = graphdef.topological(
-        [each.name for each in operations if each.type == "Placeholder"],
-        lambda name: [each.name for each in readers.get(name, ())])
-    return set(names)
 
 
 def _makers(reader, active):

@@ -284,7 +284,10 @@ def of_moments(graph_def, nodes):
     The mean of (x - mean of x)^2, as tf.nn.moments makes it, or the mean of
     x^2 less the square of the mean, both over axes that hold the batch's.
     """
-    findings, live = [], graphdef.live(graph_def)
+    findings = []
+    live = graphdef.dependents(graph_def, [
+        node.name for node in graph_def.node if node.op != "Const" and (
+            not node.input or node.op.startswith("Placeholder"))])
     for node in graph_def.node:
         axes, of = _variance(node, nodes)
         # Standardised weights are of no batch.

@@ -24,15 +24,7 @@ def trim(graph_def, request):
     Returns:
       A GraphDef, with the functions that its nodes call.
     """
-    nodes = graphdef.by_name(graph_def)
-    shapes = {name: sizes for name, sizes in (request.shapes or {}).items()
-              if name in nodes}
-    outputs = [name for name, _ in request.out_nodes or () if name in nodes]
-    if not outputs:
-        kept = set(nodes) - set(graphdef.needed(graph_def, shapes))
-    else:
-        kept = set(graphdef.needed(graph_def, outputs, shapes))
-    kept.update(shapes)
+    shapes, kept = request.shapes or {}, _kept(graph_def, request)
     result = tf1.GraphDef(versions=graph_def.versions, node=[
         node for node in graph_def.node if node.name in kept])
     for node in result.node:
@@ -42,11 +34,36 @@ def trim(graph_def, request):
     return result
 
 
+def _kept(graph_def, request):
+    """Names of the nodes that `trim` leaves."""
+    nodes = graphdef.by_name(graph_def)
+    shapes = [name for name in request.shapes or () if name in nodes]
+    outputs = [name for name, _ in request.out_nodes or () if name in nodes]
+    if not outputs:
+        kept = set(nodes) - set(graphdef.needed(graph_def, shapes))
+    else:
+        kept = set(graphdef.needed(graph_def, outputs, shapes))
+    return kept.union(shapes)
+
+
+def inputs(graph_def, request):
+    """Names of the Placeholders of what `trim` leaves, in the file's order."""
+    kept = _kept(graph_def, request)
+    return [node.name for node in graph_def.node if node.name in kept and (
+        node.op == "Placeholder" or node.name in (request.shapes or ()))]
+
+
 def _become_placeholder(node, sizes):
     name, dtype = node.name, graphdef.result_type(node)
     node.Clear()
     node.name, node.op = name, "Placeholder"
     node.attr["dtype"].type = dtype or tf.float32.as_datatype_enum
+    _set_sizes(node, sizes)
+
+
+def _set_sizes(node, sizes):
+    """Of a Placeholder; -1: open."""
+    node.attr["shape"].shape.CopyFrom(tf1.AttrValue().shape)
     for size in sizes:
         node.attr["shape"].shape.dim.add(size=size)
 
@@ -72,8 +89,7 @@ def loadable(graph_def, request):
     for node in graphdef.placeholders(result):
         sizes = (request.shapes or {}).get(node.name)
         if sizes is not None:
-            node.attr["shape"].shape.CopyFrom(tf.TensorShape(
-                [None if size < 0 else size for size in sizes]).as_proto())
+            _set_sizes(node, sizes)
     return result
 
 
@@ -83,9 +99,7 @@ def _fix_open_sizes(node, sizes):
     if declared is None:
         declared = [None] * len(sizes)
     if len(declared) == len(sizes):
-        node.attr["shape"].shape.CopyFrom(tf.TensorShape([
-            own or (size if size > 0 else None)
-            for own, size in zip(declared, sizes)]).as_proto())
+        _set_sizes(node, [own or size for own, size in zip(declared, sizes)])
 
 
 def write(graph_def, path, target, request):
